@@ -1,0 +1,156 @@
+"""Detectors: weights on the intensity at the detector plane. Each is a value, and all speak one protocol."""
+
+from functools import lru_cache
+from math import cos, pi, radians, sin
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from exitwave.core import Beam, Grid, record
+from exitwave.core.errors import CalibrationError
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Linear in the intensity: (b, y, x) at the detector plane, corner origin, to (b, *c). Never makes electrons."""
+
+    def __call__(self, intensity: Float[Tensor, "b y x"], grid: Grid, beam: Beam) -> Float[Tensor, "b *c"]: ...
+
+
+@record
+class Pixels:
+    """A pixelated camera in the diffraction plane.
+
+    Frame pixel (i, j) collects the square of side `pitch_mrad` around k_det = (i - centre_y, j - centre_x) pitch, placed at
+    k = R(rotation) T k_det in the scan frame. Unrotated squares are integrated exactly (each sample of the simulated pattern is a small
+    box); rotated ones by 6 x 6 points with bilinear interpolation. `mask` (ky, kx) multiplies the result (0 = dead).
+    """
+
+    shape: tuple[int, int]
+    pitch_mrad: float
+    centre_px: tuple[float, float]
+    rotation_deg: float = 0.0
+    transpose: bool = False
+    mask: Tensor | None = None
+
+    def __call__(self, intensity: Float[Tensor, "b y x"], grid: Grid, beam: Beam) -> Float[Tensor, "b ky kx"]:
+        pitch = self.pitch_mrad * 1e-3 / beam.wavelength_A
+        if self.rotation_deg == 0.0:
+            shape, centre = (self.shape[::-1], self.centre_px[::-1]) if self.transpose else (self.shape, self.centre_px)
+            my, mx = (_overlaps(grid.shape[i], grid.dk_invA[i], shape[i], centre[i], pitch).to(intensity) for i in (0, 1))
+            frame = my @ intensity @ mx.T  # (b, ky, kx)
+            frame = frame.mT if self.transpose else frame
+        else:
+            table = _rotated_table(grid, self.shape, self.centre_px, pitch, self.rotation_deg, self.transpose)
+            flat = intensity.reshape(intensity.shape[0], -1)
+            frame = torch.sparse.mm(table.to(flat), flat.T).T.reshape(-1, *self.shape)
+        return frame if self.mask is None else frame * self.mask.to(frame)
+
+
+@record
+class Annulus:
+    """A ring detector from `inner_mrad` to `outer_mrad`; pixels on an edge count by the share inside, so that no step noise arises."""
+
+    inner_mrad: float
+    outer_mrad: float
+
+    def __call__(self, intensity: Float[Tensor, "b y x"], grid: Grid, beam: Beam) -> Float[Tensor, "b"]:
+        weight = _ring(grid, beam, self.inner_mrad, self.outer_mrad, intensity)
+        return (intensity * weight).sum((-2, -1))
+
+
+@record
+class Segments:
+    """`sectors` equal sectors of each ring between consecutive `edges_mrad`; sector 0 starts at `rotation_deg`, from +x toward +y."""
+
+    edges_mrad: tuple[float, ...]
+    sectors: int
+    rotation_deg: float = 0.0
+
+    def __call__(self, intensity: Float[Tensor, "b y x"], grid: Grid, beam: Beam) -> Float[Tensor, "b rings sectors"]:
+        ky, kx = grid.k_invA(intensity.device)
+        turn = torch.remainder(torch.atan2(ky, kx) / (2 * pi) - self.rotation_deg / 360, 1.0)  # (y, x)
+        sector = torch.clamp((turn * self.sectors).to(torch.int64), max=self.sectors - 1)
+        share = torch.nn.functional.one_hot(sector, self.sectors).to(intensity.dtype)  # (y, x, sectors)
+        share[0, 0] = 1 / self.sectors  # the central pixel belongs to all
+        rings = torch.stack([_ring(grid, beam, a, b, intensity) for a, b in zip(self.edges_mrad[:-1], self.edges_mrad[1:], strict=True)])
+        return torch.einsum("byx,ryx,yxs->brs", intensity, rings, share)
+
+
+@record
+class Image:
+    """A camera in an image (or near-field) plane that sees every grid point; `psf_px` is the rms width of a Gaussian point spread."""
+
+    psf_px: float = 0.0
+
+    def __call__(self, intensity: Float[Tensor, "b y x"], grid: Grid, beam: Beam) -> Float[Tensor, "b y x"]:
+        if self.psf_px == 0.0:
+            return intensity
+        ky, kx = grid.k_invA(intensity.device)
+        mtf = torch.exp(-2 * pi**2 * self.psf_px**2 * ((ky * grid.pitch_A[0]) ** 2 + (kx * grid.pitch_A[1]) ** 2)).to(intensity.dtype)
+        return torch.fft.ifft2(torch.fft.fft2(intensity) * mtf).real
+
+
+@record
+class Bucket:
+    """Everything that arrives."""
+
+    def __call__(self, intensity: Float[Tensor, "b y x"], grid: Grid, beam: Beam) -> Float[Tensor, "b"]:
+        return intensity.sum((-2, -1))
+
+
+def _ring(grid: Grid, beam: Beam, inner_mrad: float, outer_mrad: float, like: Tensor) -> Tensor:
+    from exitwave.optics import soft_disk
+
+    ky, kx = grid.k_invA(like.device)
+    inner, outer = (1e-3 * a / beam.wavelength_A for a in (inner_mrad, outer_mrad))
+    if not 0 <= inner < outer:
+        raise CalibrationError("a ring detector needs 0 <= inner < outer", got=f"{inner_mrad} to {outer_mrad} mrad")
+    ring = soft_disk(ky, kx, outer, grid.dk_invA)
+    if inner > 0:
+        ring = ring - soft_disk(ky, kx, inner, grid.dk_invA)
+    return ring.to(like.dtype)
+
+
+@lru_cache(maxsize=32)
+def _overlaps(samples: int, dk: float, pixels: int, centre: float, pitch: float) -> Tensor:
+    """(pixels, samples): the share of each sample's interval of width dk that lies inside each pixel of width pitch."""
+    k = np.fft.fftfreq(samples, 1 / (samples * dk))
+    middle = (np.arange(pixels) - centre) * pitch
+    low = np.maximum(k[None] - dk / 2, middle[:, None] - pitch / 2)
+    high = np.minimum(k[None] + dk / 2, middle[:, None] + pitch / 2)
+    return torch.from_numpy(np.clip(high - low, 0, None) / dk)
+
+
+@lru_cache(maxsize=8)
+def _rotated_table(
+    grid: Grid, shape: tuple[int, int], centre: tuple[float, float], pitch: float, rotation_deg: float, transpose: bool, points: int = 6
+) -> Tensor:
+    """Sparse (ky kx, y x) weights of rotated square pixels."""
+    sub = (np.arange(points) + 0.5) / points - 0.5
+    dy = (np.arange(shape[0])[:, None] - centre[0] + sub).ravel() * pitch  # (ky s,)
+    dx = (np.arange(shape[1])[:, None] - centre[1] + sub).ravel() * pitch  # (kx s,)
+    y, x = np.meshgrid(dy, dx, indexing="ij")
+    if transpose:
+        y, x = x, y
+    c, s = cos(radians(rotation_deg)), sin(radians(rotation_deg))
+    fy, fx = (s * x + c * y) / grid.dk_invA[0], (c * x - s * y) / grid.dk_invA[1]  # in samples of the pattern
+    pixel = (np.arange(shape[0]).repeat(points)[:, None] * shape[1] + np.arange(shape[1]).repeat(points)[None]).ravel()
+    area = pitch**2 / (grid.dk_invA[0] * grid.dk_invA[1]) / points**2
+    rows, columns, values = [], [], []
+    iy, ix = np.floor(fy).astype(np.int64), np.floor(fx).astype(np.int64)
+    half_y, half_x = grid.shape[0] / 2, grid.shape[1] / 2
+    for oy in (0, 1):
+        for ox in (0, 1):
+            weight = np.abs(1 - oy - (fy - iy)) * np.abs(1 - ox - (fx - ix)) * area
+            inside = (np.abs(iy + oy) < half_y) & (np.abs(ix + ox) < half_x)
+            column = (iy + oy) % grid.shape[0] * grid.shape[1] + (ix + ox) % grid.shape[1]
+            rows.append(pixel[inside.ravel()])
+            columns.append(column[inside])
+            values.append(weight[inside])
+    index = torch.from_numpy(np.stack([np.concatenate(rows), np.concatenate(columns)]))
+    table = torch.sparse_coo_tensor(index, torch.from_numpy(np.concatenate(values)), (shape[0] * shape[1], grid.shape[0] * grid.shape[1]))
+    return table.coalesce().to_sparse_csr()
