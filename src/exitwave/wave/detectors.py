@@ -11,6 +11,7 @@ from torch import Tensor
 
 from exitwave.core import Beam, Grid, record
 from exitwave.core.errors import CalibrationError
+from exitwave.optics import soft_disk
 
 
 @runtime_checkable
@@ -44,7 +45,7 @@ class Pixels:
             frame = my @ intensity @ mx.T  # (b, ky, kx)
             frame = frame.mT if self.transpose else frame
         else:
-            table = _rotated_table(grid, self.shape, self.centre_px, pitch, self.rotation_deg, self.transpose)
+            table = _rotated_table(grid.shape, grid.dk_invA, self.shape, self.centre_px, pitch, self.rotation_deg, self.transpose)
             flat = intensity.reshape(intensity.shape[0], -1)
             frame = torch.sparse.mm(table.to(flat), flat.T).T.reshape(-1, *self.shape)
         return frame if self.mask is None else frame * self.mask.to(frame)
@@ -103,8 +104,6 @@ class Bucket:
 
 
 def _ring(grid: Grid, beam: Beam, inner_mrad: float, outer_mrad: float, like: Tensor) -> Tensor:
-    from exitwave.optics import soft_disk
-
     ky, kx = grid.k_invA(like.device)
     inner, outer = (1e-3 * a / beam.wavelength_A for a in (inner_mrad, outer_mrad))
     if not 0 <= inner < outer:
@@ -127,9 +126,16 @@ def _overlaps(samples: int, dk: float, pixels: int, centre: float, pitch: float)
 
 @lru_cache(maxsize=8)
 def _rotated_table(
-    grid: Grid, shape: tuple[int, int], centre: tuple[float, float], pitch: float, rotation_deg: float, transpose: bool, points: int = 6
+    samples: tuple[int, int],
+    dk: tuple[float, float],
+    shape: tuple[int, int],
+    centre: tuple[float, float],
+    pitch: float,
+    rotation_deg: float,
+    transpose: bool,
+    points: int = 6,
 ) -> Tensor:
-    """Sparse (ky kx, y x) weights of rotated square pixels."""
+    """Sparse (ky kx, y x) weights of rotated square pixels on a pattern of `samples` points spaced `dk`."""
     sub = (np.arange(points) + 0.5) / points - 0.5
     dy = (np.arange(shape[0])[:, None] - centre[0] + sub).ravel() * pitch  # (ky s,)
     dx = (np.arange(shape[1])[:, None] - centre[1] + sub).ravel() * pitch  # (kx s,)
@@ -137,20 +143,20 @@ def _rotated_table(
     if transpose:
         y, x = x, y
     c, s = cos(radians(rotation_deg)), sin(radians(rotation_deg))
-    fy, fx = (s * x + c * y) / grid.dk_invA[0], (c * x - s * y) / grid.dk_invA[1]  # in samples of the pattern
+    fy, fx = (s * x + c * y) / dk[0], (c * x - s * y) / dk[1]  # in samples of the pattern
     pixel = (np.arange(shape[0]).repeat(points)[:, None] * shape[1] + np.arange(shape[1]).repeat(points)[None]).ravel()
-    area = pitch**2 / (grid.dk_invA[0] * grid.dk_invA[1]) / points**2
+    area = pitch**2 / (dk[0] * dk[1]) / points**2
     rows, columns, values = [], [], []
     iy, ix = np.floor(fy).astype(np.int64), np.floor(fx).astype(np.int64)
-    half_y, half_x = grid.shape[0] / 2, grid.shape[1] / 2
+    half_y, half_x = samples[0] / 2, samples[1] / 2
     for oy in (0, 1):
         for ox in (0, 1):
             weight = np.abs(1 - oy - (fy - iy)) * np.abs(1 - ox - (fx - ix)) * area
             inside = (np.abs(iy + oy) < half_y) & (np.abs(ix + ox) < half_x)
-            column = (iy + oy) % grid.shape[0] * grid.shape[1] + (ix + ox) % grid.shape[1]
+            column = (iy + oy) % samples[0] * samples[1] + (ix + ox) % samples[1]
             rows.append(pixel[inside.ravel()])
             columns.append(column[inside])
             values.append(weight[inside])
     index = torch.from_numpy(np.stack([np.concatenate(rows), np.concatenate(columns)]))
-    table = torch.sparse_coo_tensor(index, torch.from_numpy(np.concatenate(values)), (shape[0] * shape[1], grid.shape[0] * grid.shape[1]))
-    return table.coalesce().to_sparse_csr()
+    size = (shape[0] * shape[1], samples[0] * samples[1])
+    return torch.sparse_coo_tensor(index, torch.from_numpy(np.concatenate(values)), size, check_invariants=True).coalesce()
