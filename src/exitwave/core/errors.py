@@ -1,7 +1,8 @@
 """The errors a caller can mend: what failed, what was expected, what came, what to do."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Iterable
+from typing import Any
 
 
 class ExitwaveError(Exception):

@@ -79,14 +79,15 @@ class Calibration:
         """
         quantity = self.aberrations.get(name, MISSING) if name.startswith(("C", "phi")) else getattr(self, name)
         if quantity.value is None:
-            raise CalibrationError(f"{name} is not known", remedy=f"pass {FLAGS.get(name, '--' + name.replace('_', '-'))} or run `exitwave calibrate`")
+            flag = FLAGS.get(name, "--" + name.replace("_", "-"))
+            raise CalibrationError(f"{name} is not known", remedy=f"pass {flag} or run `exitwave calibrate`")
         return float(quantity.value)
 
-    def updated(self, **known: Quantity) -> "Calibration":
+    def updated(self, **known: Quantity | Mapping[str, Quantity]) -> "Calibration":
         """A copy with some fields replaced; `aberrations` is merged, not replaced."""
-        if "aberrations" in known:
-            known["aberrations"] = MappingProxyType({**self.aberrations, **known["aberrations"]})  # type: ignore[arg-type, dict-item]
-        return replace(self, **known)  # type: ignore[arg-type]
+        if isinstance(added := known.get("aberrations"), Mapping):
+            known["aberrations"] = MappingProxyType({**self.aberrations, **added})
+        return replace(self, **known)  # type: ignore[type-var]
 
     def as_json(self) -> dict[str, Any]:
         """Field name -> {"value", "sigma", "source"}; `aberrations` nested the same way."""

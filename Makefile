@@ -1,0 +1,62 @@
+# Two commands do everything: `make demo` and `make test`. Both make the environment first; a second run is quick.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
+PEERS ?= quantem abtem py4dstem ptyrad
+
+.PHONY: demo test check peers clean help
+
+help:
+	@echo "make demo    install into $(VENV) and run the main job; its pictures land in demo/"
+	@echo "make test    install into $(VENV) and run every test"
+	@echo "make check   lint, types and the rules on who imports whom"
+	@echo "make peers   one environment a peer in .peers/, for exitwave bench (PEERS='$(PEERS)')"
+	@echo "make clean   remove what the others made"
+
+demo: $(VENV)/.installed
+	$(BIN)/exitwave demo --output demo --force
+	@echo "pictures are in $(CURDIR)/demo"
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# torch goes first and alone: where a machine offers its own build (CPU or CUDA) nothing later replaces it.
+$(VENV)/.torch: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "exitwave needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet "$(TORCH)" -c constraints.txt
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(PIP) install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) install --quiet -c constraints.txt -e '.[test]'
+	touch $@
+
+# Peers are measured against, never imported: each has an environment of its own under the same torch.
+peers: $(PEERS:%=.peers/%/.installed)
+
+.peers/quantem/.installed: WANTS := quantem==0.1.10
+.peers/abtem/.installed: WANTS := abtem==1.0.11
+.peers/py4dstem/.installed: WANTS := py4DSTEM==0.14.18 "numpy<2"
+.peers/ptyrad/.installed: WANTS := ptyrad==1.0.0
+
+.peers/%/.installed:
+	$(PYTHON) -m venv .peers/$*
+	printf '%s\n' '$(TORCH)' 'torchvision==0.28.0' > .peers/$*/constraints.txt
+	.peers/$*/bin/python -m pip --disable-pip-version-check install --quiet "$(TORCH)"
+	.peers/$*/bin/python -m pip --disable-pip-version-check install --quiet -c .peers/$*/constraints.txt $(WANTS)
+	touch $@
+
+clean:
+	rm -rf $(VENV) .peers demo build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
