@@ -1,7 +1,7 @@
 """What is known about a scan, each fact with its uncertainty and where it came from."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -69,7 +69,7 @@ class Calibration:
     counts_per_electron: Quantity = MISSING
     fano: Quantity = MISSING
     neighbour_correlation: Quantity = MISSING
-    aberrations: Mapping[str, Quantity] = MappingProxyType({})
+    aberrations: Mapping[str, Quantity] = field(default_factory=dict)
 
     def need(self, name: str) -> float:
         """The value of a field.
@@ -108,4 +108,4 @@ def calibration_from_json(tree: Mapping[str, Any]) -> Calibration:
         raise CalibrationError(f"unknown calibration field {sorted(unknown)[0]!r}", expected=", ".join(sorted(names)))
     flat = {name: Quantity(**value) for name, value in tree.items() if name != "aberrations"}
     nested = {name: Quantity(**value) for name, value in tree.get("aberrations", {}).items()}
-    return Calibration(**flat, aberrations=MappingProxyType(nested))
+    return Calibration(**flat, aberrations=nested)

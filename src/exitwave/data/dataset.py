@@ -1,7 +1,7 @@
 """A 4D scan that stays where it is: a source of frames plus what is known about it."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
+from dataclasses import field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -65,7 +65,7 @@ class Dataset4D:
 
     frames: FrameSource
     calibration: Calibration = Calibration()
-    origin: Mapping[str, Any] = MappingProxyType({})
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

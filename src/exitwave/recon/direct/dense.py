@@ -1,0 +1,163 @@
+"""The dense executor: transform the scan axes, weigh, sum over detector pixels."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exitwave.core import record
+from exitwave.core.errors import InputError
+from exitwave.data import FrameSource
+from exitwave.recon.direct.geometry import Geometry, scan_frequencies
+from exitwave.recon.direct.overlap import Aperture
+from exitwave.recon.direct.stack import Progress, ignore, spectra, virtual_stacks
+from exitwave.recon.direct.weights import WHOLE_DETECTOR, Weight, weight_named
+
+BLOCK_BYTES = 4 * 2**20  # weights and spectra of one block stay in cache
+
+
+@record
+class DirectImage:
+    """What a direct method returns.
+
+    `image` (y, x) in rad: the specimen's phase times the transfer; `pitch_A` its pitch. `ctf` (y, h) complex: what a weak phase spectrum is
+    multiplied by, on the half plane of `numpy.fft.rfft2`; `noise` (y, h): variance of each Fourier coefficient (numpy's unnormalised
+    transform of `image`) divided by the count of pixels, i.e. the mean of `noise` over the full plane is the variance of one pixel in rad^2.
+    `halves` are two images from disjoint detector pixels, each on the same scale as `image`. `electrons` per position made the image.
+    """
+
+    method: str
+    image: Tensor
+    halves: tuple[Tensor, Tensor]
+    pitch_A: tuple[float, float]
+    ctf: Tensor
+    noise: Tensor
+    electrons: float
+    pixels: int
+
+
+def optics_of(g: Geometry, finite_pixels: bool = True) -> Aperture:
+    """The illumination that the weights see. Without `finite_pixels` a detector pixel is a point."""
+    raw = float(g.amplitude.max())  # the plateau value equals the normalisation
+    axes = g.axes_invA if finite_pixels else torch.zeros(2, 2, dtype=torch.float64)
+    return Aperture(beam=g.beam, aberrations=g.aberrations, edge_invA=g.edge_invA, pixel_invA=g.pixel_invA, axes_invA=axes, norm=raw)
+
+
+def reconstruct(
+    frames: FrameSource,
+    g: Geometry,
+    method: str,
+    *,
+    upsample: int = 1,
+    dispersion: float = 1.0,
+    counts_per_electron: float = 1.0,
+    memory_bytes: int = 2**30,
+    dtype: torch.dtype = torch.complex64,
+    progress: Progress = ignore,
+) -> DirectImage:
+    """A direct phase image, its transfer and its noise, from dense frames.
+
+    O(q) = sum_k w(k, q) G(k, q) / N with G the scan transform of pixel k and N the mean counts that the weighed pixels' share of the
+    illumination stands for, so that O = CTF x phase in rad. `upsample` tiles G so that the image continues beyond the scan's Nyquist.
+    `dispersion` is the variance over the mean of one pixel's counts and enters `noise`.
+
+    Raises:
+        InputError: an unknown method, a bad upsampling factor, a scan with no signal, NaN or negative counts.
+        CalibrationError, MemoryBudgetError: see `geometry`, `virtual_stacks`.
+    """
+    weight = weight_named(method)
+    if not 1 <= upsample <= 16:
+        raise InputError("the upsampling factor is out of range", expected="1 to 16", got=upsample)
+    optics = optics_of(g)
+    keep = g.good if method in WHOLE_DETECTOR else g.bright()
+    pixels = torch.nonzero(keep).reshape(-1).numpy()
+    qy, qx = scan_frequencies(g.scan, upsample)
+    state = _Sums.zeros(torch.broadcast_shapes(qy.shape, qx.shape), dtype)
+    colours = checkerboard(g.frame)
+    for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
+        for pick, images in _blocks(stack.pixels, stack.images, qy.shape[0] * qx.shape[1], dtype):
+            _add(state, weight, optics, g.k_invA[torch.from_numpy(pick)], qy, qx, images, upsample, colours[pick], dtype)
+    power = float((optics.amplitude(g.k_invA[pixels, 0], g.k_invA[pixels, 1]) ** 2).sum())
+    total = state.counts / power  # counts per position that the whole illumination would give
+    if not total > 0:
+        raise InputError("the scan has no signal inside the aperture", got=f"{state.counts:.3g} counts per position")
+    ny, nx = g.scan.shape[0] * upsample, g.scan.shape[1] * upsample
+    gain = upsample**2 / total
+    images = [torch.fft.irfft2(s * gain, s=(ny, nx)) for s in (state.halves[0] + state.halves[1], 2 * state.halves[0], 2 * state.halves[1])]
+    return DirectImage(
+        method=method,
+        image=images[0],
+        halves=(images[1], images[2]),
+        pitch_A=(g.scan.pitch_A[0] / upsample, g.scan.pitch_A[1] / upsample),
+        ctf=state.ctf,
+        noise=state.noise * (dispersion * gain**2 / upsample**2),
+        electrons=total / counts_per_electron,
+        pixels=len(pixels),
+    )
+
+
+def checkerboard(frame: tuple[int, int], block: int = 2) -> np.ndarray:
+    """0 or 1 for every detector pixel, flat: squares of `block` pixels, so that counts shared by neighbours mostly stay in one half."""
+    y, x = np.indices(frame) // block
+    return ((y + x) % 2).reshape(-1)
+
+
+@record
+class _Sums:
+    halves: list[Tensor]
+    ctf: Tensor
+    noise: Tensor
+    totals: list[float]
+
+    @classmethod
+    def zeros(cls, shape: tuple[int, ...], dtype: torch.dtype) -> "_Sums":
+        return cls(
+            halves=[torch.zeros(shape, dtype=torch.complex128) for _ in (0, 1)],
+            ctf=torch.zeros(shape, dtype=torch.complex128),
+            noise=torch.zeros(shape, dtype=torch.float64),
+            totals=[],
+        )
+
+    @property
+    def counts(self) -> float:
+        return sum(self.totals)
+
+
+def _blocks(pixels: np.ndarray, images: np.ndarray, frequencies: int, dtype: torch.dtype) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    size = max(1, BLOCK_BYTES // (frequencies * (16 if dtype == torch.complex128 else 8)))
+    for start in range(0, len(pixels), size):
+        yield pixels[start : start + size], images[start : start + size]
+
+
+def _add(
+    sums: _Sums, weight: Weight, optics: Aperture, k: Tensor, qy: Tensor, qx: Tensor, images: np.ndarray, upsample: int, colour: np.ndarray,
+    dtype: torch.dtype,
+) -> None:
+    """One cache-sized block of pixels: k (b, 2), images (b, Ry, Rx)."""
+    data = tiled(spectra(images, dtype), images.shape[-1], upsample)  # (b, y, h)
+    weighed = weight(optics, k[:, 0, None, None], k[:, 1, None, None], qy, qx, dtype)  # (b, y, h)
+    product = weighed.weight * data
+    mean = torch.from_numpy(images.mean((1, 2), dtype=np.float64))  # (b,)
+    first = torch.from_numpy(colour == 0)
+    sums.halves[0].add_(product[first].sum(0))
+    sums.halves[1].add_(product[~first].sum(0))
+    sums.ctf.add_((weighed.weight * weighed.response).sum(0))
+    size2 = weighed.weight.real**2 + weighed.weight.imag**2
+    sums.noise.add_(torch.einsum("byx,b->yx", size2.expand(len(k), -1, -1), mean.to(size2.dtype)))
+    sums.totals.append(float(mean.sum()))
+
+
+def tiled(half: Tensor, columns: int, upsample: int) -> Tensor:
+    """A half-plane spectrum (b, y, h) of a scan with `columns` columns, repeated over `upsample` times the band: what zeros inserted
+    between the scan points give."""
+    if upsample == 1:
+        return half
+    ny = half.shape[-2]
+    iy = torch.arange(ny * upsample) % ny  # (Y,)
+    ix = torch.arange(columns * upsample // 2 + 1) % columns  # (H,)
+    mirrored = ix >= half.shape[-1]
+    column = torch.where(mirrored, columns - ix, ix)
+    direct = half[:, iy][:, :, column]
+    back = half[:, (-iy) % ny][:, :, column].conj()
+    return torch.where(mirrored, back, direct)

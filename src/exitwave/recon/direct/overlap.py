@@ -1,0 +1,78 @@
+"""The weak-phase response Gamma(k, q) of a detector pixel at a scan frequency: the one model behind every direct method."""
+
+from math import pi
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from exitwave.core import Aberrations, Beam, record
+from exitwave.core.fft import cis
+from exitwave.optics import chi_rad, shift_A, soft_disk
+
+
+@record
+class Aperture:
+    """The illumination as the weights see it: `norm` makes sum over all detector pixels of |psi|^2 one; `axes_invA` (2, 2) is the pixel's
+    box in the scan frame (zero for point pixels), `pixel_invA` its side, over which the aperture's edge is soft."""
+
+    beam: Beam
+    aberrations: Aberrations
+    edge_invA: float
+    pixel_invA: tuple[float, float]
+    axes_invA: Tensor
+    norm: float
+
+    def amplitude(self, ky: Tensor, kx: Tensor) -> Tensor:
+        """|psi| at any frequency, normalised."""
+        return soft_disk(ky, kx, self.edge_invA, self.pixel_invA) * self.norm
+
+
+def overlaps(
+    optics: Aperture, ky: Float[Tensor, "*#n"], kx: Float[Tensor, "*#n"], qy: Float[Tensor, "*#n"], qx: Float[Tensor, "*#n"], dtype: torch.dtype
+) -> tuple[Complex[Tensor, "*n"], Complex[Tensor, "*n"]]:
+    """t_-(k, q) = psi(k - q) psi*(k) and t_+(k, q) = psi*(k + q) psi(k), averaged over the detector pixel.
+
+    The average over a pixel is that of the local phase ramp, a sinc along each pixel edge e: sinc(e . (s(k) - s(k -+ q))) with
+    s = grad chi / 2 pi; for defocus alone sinc(q lambda C10 dk). Limit: the aperture's edge inside a pixel is treated as a soft amplitude.
+    """
+    chi_0 = chi_rad(optics.aberrations, optics.beam, ky, kx)
+    a_0 = optics.amplitude(ky, kx)
+    sides = []
+    for sign in (-1, 1):
+        y, x = ky + sign * qy, kx + sign * qx
+        phase = sign * (chi_rad(optics.aberrations, optics.beam, y, x) - chi_0)
+        size = a_0 * optics.amplitude(y, x)
+        if torch.any(optics.axes_invA != 0):
+            size = size * _pixel_average(optics, ky, kx, y, x)
+        sides.append(size.to(dtype) * cis(phase, dtype))
+    return sides[0], sides[1]
+
+
+def gamma(optics: Aperture, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype = torch.complex64) -> Tensor:
+    """Gamma_-(k, q) = t_- - t_+, so that FT_R[I](k, q) = i Phi(q) Gamma_-(k, q) for a weak phase Phi (mean electrons normalised to one).
+
+    Exact to second order in the phase, odd aberrations included. Rodenburg & Bates, Phil. Trans. R. Soc. A 339 (1992) 521,
+    doi 10.1098/rsta.1992.0050; Yang, Pennycook & Nellist, Ultramicroscopy 151 (2015) 232, doi 10.1016/j.ultramic.2014.10.013.
+    """
+    minus, plus = overlaps(optics, ky, kx, qy, qx, dtype)
+    return minus - plus
+
+
+def _pixel_average(optics: Aperture, ky: Tensor, kx: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    sy0, sx0 = shift_A(optics.aberrations, optics.beam, ky, kx)
+    sy1, sx1 = shift_A(optics.aberrations, optics.beam, y, x)
+    dy, dx = sy1 - sy0, sx1 - sx0
+    (ay, ax), (by, bx) = optics.axes_invA
+    return torch.sinc(ay * dy + ax * dx) * torch.sinc(by * dy + bx * dx)
+
+
+def chi_of(optics: Aperture, qy: Tensor, qx: Tensor) -> Tensor:
+    """chi(q) of the illumination at scan frequencies, rad."""
+    return chi_rad(optics.aberrations, optics.beam, qy, qx)
+
+
+def ramp(optics: Aperture, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype) -> Tensor:
+    """exp(-i grad chi(k) . q): moves the virtual image of pixel k back onto the others."""
+    sy, sx = shift_A(optics.aberrations, optics.beam, ky, kx)
+    return cis(-2 * pi * (sy * qy + sx * qx), dtype)
