@@ -1,0 +1,111 @@
+"""Structures from ASE and from the files that ASE reads."""
+
+from math import pi
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exitwave.core.errors import FormatError, InputError
+from exitwave.matter.structure import Structure, structure
+
+# What ASE's many readers raise on a file that is not what its name says.
+READER_ERRORS = (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, StopIteration, EOFError, AssertionError, SyntaxError)
+ANGLE_TOLERANCE_DEG = 1e-4
+
+
+def from_ase(atoms: Any, u_iso_A2: dict[str, float] | float | None = None) -> Structure:
+    """A Structure from `ase.Atoms` with an orthogonal cell; positions keep ASE's x, y, z.
+
+    `u_iso_A2` is one mean-square displacement for all atoms or one for each element symbol; without it the array "debye_waller_factors" (B
+    in Angstrom^2, as ASE's muSTEM and Prismatic readers fill it) is used, else atoms are still. Occupancy comes from the array "occupancies" or,
+    for a CIF with shared sites, from info["occupancy"]: each element of a site becomes an atom of its own.
+
+    Raises:
+        InputError: no cell, a cell that is not orthogonal or left-handed (and what to do), values that are not finite, an element without u.
+    """
+    numbers, positions = np.asarray(atoms.numbers), _upright(atoms)
+    occupancy = np.asarray(atoms.arrays.get("occupancies", np.ones(len(numbers))), dtype=float)
+    u2 = np.asarray(atoms.arrays.get("debye_waller_factors", np.zeros(len(numbers))), dtype=float) / (8 * pi**2)
+    numbers, positions, occupancy, u2 = _shared_sites(atoms, numbers, positions, occupancy, u2)
+    if u_iso_A2 is not None:
+        u2 = _given_u(numbers, u_iso_A2)
+    x, y, z = (float(side) for side in atoms.cell.lengths())
+    return structure(numbers.tolist(), positions.tolist(), (x, y, z), u_iso_A2=u2.tolist(), occupancy=occupancy.tolist())
+
+
+def load(path: str | Path, u_iso_A2: dict[str, float] | float | None = None, vacuum_A: float = 10.0) -> Structure:
+    """The structure in a file that ASE reads (cif, xyz, extxyz, POSCAR, pdb, xtl, ...); its last frame where there are many.
+
+    A file without a cell (a molecule, a particle) gets a box `vacuum_A` larger than the atoms on each side.
+
+    Raises:
+        InputError: no such file, a cell that is not orthogonal, values that are not finite.
+        FormatError: a file that ASE cannot read, or one without atoms.
+    """
+    from ase.io import read
+    from ase.io.formats import UnknownFileTypeError
+
+    file = Path(path)
+    if not file.is_file():
+        raise InputError("there is no such structure file", got=str(path), remedy="check the path, or name a built-in specimen")
+    try:
+        atoms: Any = read(file, index=-1)
+    except UnknownFileTypeError as error:
+        raise FormatError("ASE does not know this kind of structure file", got=file.name, remedy="give it as .cif, .xyz or POSCAR") from error
+    except READER_ERRORS as error:
+        raise FormatError("this structure file cannot be read", got=f"{file.name} ({type(error).__name__}: {error})",
+                          remedy="is it complete and named after its format?") from error
+    if len(atoms) == 0:
+        raise FormatError("this structure file holds no atoms", got=file.name)
+    if not atoms.cell.lengths().all():
+        if not np.isfinite(atoms.positions).all():
+            raise InputError("positions_A holds values that are not finite numbers", got=file.name)
+        atoms.cell = None
+        atoms.center(vacuum=vacuum_A)
+    return from_ase(atoms, u_iso_A2)
+
+
+def _upright(atoms: Any) -> np.ndarray:
+    """Positions (n, 3) in a frame whose axes are those of the orthogonal cell."""
+    if not atoms.cell.lengths().all():
+        raise InputError("the structure has no cell", got=f"sides {atoms.cell.lengths().tolist()} A", remedy="atoms.center(vacuum=10) gives it a box")
+    angles = atoms.cell.angles()
+    if np.abs(angles - 90).max() > ANGLE_TOLERANCE_DEG:
+        hexagonal = np.abs(angles - [90, 90, 120]).max() < ANGLE_TOLERANCE_DEG or np.abs(angles - [90, 90, 60]).max() < ANGLE_TOLERANCE_DEG
+        row = "[1, 2, 0]" if angles[2] > 90 else "[-1, 2, 0]"
+        matrix = f"[[1, 0, 0], {row}, [0, 0, 1]]" if hexagonal else "the matrix of an orthogonal supercell"
+        raise InputError("the cell of the structure is not orthogonal", expected="angles 90, 90, 90",
+                         got=", ".join(f"{a:.4g}" for a in angles), remedy=f"ase.build.make_supercell(atoms, {matrix}) gives an orthogonal one")
+    if np.linalg.det(atoms.cell.array) < 0:
+        raise InputError("the cell of the structure is left-handed", remedy="exchange two cell vectors")
+    return np.linalg.solve(atoms.cell.array.T, atoms.positions.T).T * atoms.cell.lengths()
+
+
+def _shared_sites(atoms: Any, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
+    sites, kinds = atoms.info.get("occupancy"), atoms.arrays.get("spacegroup_kinds")
+    if sites is None or kinds is None:
+        return columns
+    from ase.data import atomic_numbers
+
+    rows, numbers, shares = [], [], []
+    for i, kind in enumerate(kinds):
+        for symbol, share in sites[str(kind)].items():
+            rows.append(i)
+            numbers.append(atomic_numbers[symbol])
+            shares.append(float(share))
+    _, positions, _, u2 = (column[rows] for column in columns)
+    return np.array(numbers), positions, np.array(shares), u2
+
+
+def _given_u(numbers: np.ndarray, u_iso_A2: dict[str, float] | float) -> np.ndarray:
+    from ase.data import chemical_symbols
+
+    if not isinstance(u_iso_A2, dict):
+        return np.full(len(numbers), float(u_iso_A2))
+    symbols = [chemical_symbols[z] for z in numbers]
+    missing = sorted(set(symbols) - set(u_iso_A2))
+    if missing:
+        raise InputError("no mean-square displacement for an element of the structure", expected=", ".join(sorted(set(symbols))),
+                         got=", ".join(sorted(u_iso_A2)), remedy=f"add {missing[0]}")
+    return np.array([float(u_iso_A2[s]) for s in symbols])
