@@ -1,1 +1,28 @@
-""
+"""Files: scans opened where they lie, results and scans written whole or not at all.
+
+Nothing here loads h5py or tifffile before a function that needs them is asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from exitwave.io.dataset import open_dataset as open
+from exitwave.io.readers import cards
+from exitwave.io.write import check_output, writing
+
+if TYPE_CHECKING:
+    from exitwave.io.images import write_tiff
+    from exitwave.io.nexus import Plane
+    from exitwave.io.results import Result, read_result, write_result
+    from exitwave.io.scan4d import read_truth, write_scan
+
+_LATER = {"Plane": "nexus", "Result": "results", "read_result": "results", "read_truth": "scan4d", "write_result": "results",
+          "write_scan": "scan4d", "write_tiff": "images"}
+
+__all__ = ["Plane", "Result", "cards", "check_output", "open", "read_result", "read_truth", "write_result", "write_scan", "write_tiff", "writing"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(f"exitwave.io.{_LATER[name]}"), name)
+    raise AttributeError(f"module 'exitwave.io' has no attribute {name!r}")

@@ -1,0 +1,219 @@
+"""Reading HDF5: find the scan, understand its chunks, read ranges of frames."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import Any
+
+import h5py
+import numpy as np
+
+from exitwave.core.errors import FormatError, InputError
+from exitwave.io.readers.card import Opened, Options
+from exitwave.io.readers.frames import destination, readable_type, refuse_layout, scan_shape_of
+from exitwave.io.readers.hdf5 import CARD
+
+REGISTERED_FILTERS = 256  # filters from here on are plugins, not part of the HDF5 library
+CACHE_LIMIT = 32 * 2**20
+
+
+def open_frames(path: str, inside: str, options: Options) -> Opened:
+    """Frames of a dataset of an HDF5 file: the one named, else the only one of four dimensions."""
+    refuse_layout(options, CARD)
+    with opened(path) as file:
+        name = "/" + inside.strip("/") if inside else _obvious(file, options, path)
+        node = file.get(name)
+        if not isinstance(node, h5py.Dataset):
+            candidates = _candidates(file, (4, 3))
+            raise InputError(f"{path} has no dataset {name}", expected=_listed(candidates) or "a file with a 4D dataset")
+        what = f"{path}::{name}"
+        if node.shape is None:
+            raise FormatError(f"{what} is empty", expected="an array (Ry, Rx, ky, kx)", got="a dataset without values")
+        dtype = readable_type(node.dtype, what)
+        shape = scan_shape_of(node.shape, options.scan_shape, what)
+        _load_plugins(node, what)
+        chunk_bytes = prod(node.chunks) * dtype.itemsize if node.chunks else 0
+        frames = Hdf5Frames(path, name, shape, node.shape, dtype.str, _natural(node.shape, node.chunks), chunk_bytes)
+        return Opened(frames=frames, attributes=_attributes(node), inside=name)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[h5py.File]:
+    """An HDF5 file for reading.
+
+    Raises:
+        FormatError: it is cut short or not HDF5.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise _damage(path, error) from error
+    with file:
+        yield file
+
+
+class Hdf5Frames:
+    """Frames of an HDF5 dataset, 4D as the scan is or a stack in scan order. The file is opened at the first read in each process."""
+
+    __slots__ = ("_dataset", "_process", "chunk_bytes", "dataset", "natural", "path", "shape", "stored", "stored_shape")
+
+    def __init__(self, path: str, dataset: str, shape: tuple[int, int, int, int], stored_shape: tuple[int, ...], stored: str, natural: int,
+                 chunk_bytes: int) -> None:
+        self.path, self.dataset, self.shape, self.stored_shape, self.stored = path, dataset, shape, stored_shape, stored
+        self.natural, self.chunk_bytes = natural, chunk_bytes
+        self._dataset: h5py.Dataset | None = None
+        self._process = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Hdf5Frames, (self.path, self.dataset, self.shape, self.stored_shape, self.stored, self.natural, self.chunk_bytes)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.stored)
+
+    @property
+    def natural_chunk(self) -> int:
+        return self.natural
+
+    def close(self) -> None:
+        """Let go of the file; the next read opens it again."""
+        if self._dataset is not None and self._process == os.getpid():
+            self._dataset.file.close()
+        self._dataset = None
+
+    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Frames start:stop (n, ky, kx), into `out` where given.
+
+        Raises:
+            InputError: a range outside the scan, or an `out` that does not fit.
+            FormatError: the file is damaged.
+        """
+        frames = destination(start, stop, self.shape, self.dtype, out)
+        try:
+            node = self._open()
+            for source, at, end in selections(start, stop, self.stored_shape):
+                if frames.size:
+                    node.read_direct(frames[at:end].reshape([s.stop - s.start for s in source] + list(self.shape[2:])), source)
+        except OSError as error:
+            self._dataset = None
+            raise _damage(self.path, error, f"frames {start}:{stop} of {self.path}::{self.dataset} cannot be read") from error
+        return frames
+
+    def _open(self) -> h5py.Dataset:
+        if self._dataset is None or self._process != os.getpid():
+            # room for two of the file's own chunks, so that single frames do not unpack a chunk each
+            cache = min(CACHE_LIMIT, max(2**20, 2 * self.chunk_bytes))
+            file = h5py.File(self.path, "r", rdcc_nbytes=cache)
+            _load_plugins(file[self.dataset], f"{self.path}::{self.dataset}")
+            self._dataset, self._process = file[self.dataset], os.getpid()
+        return self._dataset
+
+
+def selections(start: int, stop: int, stored: tuple[int, ...]) -> Iterator[tuple[tuple[slice, ...], int, int]]:
+    """Rectangles of the leading axes that cover frames start:stop in order, each with its place at:end among them.
+
+    A stack is one rectangle; a scan is at most three: the end of a row, whole rows, the beginning of a row.
+    """
+    if len(stored) == 3:
+        yield (slice(start, stop),), 0, stop - start
+        return
+    rx, at = stored[1], start
+    while at < stop:
+        row, column = divmod(at, rx)
+        rows = (stop - at) // rx if column == 0 else 0
+        end = at + rows * rx if rows else min(stop, (row + 1) * rx)
+        x = slice(0, rx) if rows else slice(column, column + end - at)
+        yield (slice(row, row + max(1, rows)), x), at - start, end - start
+        at = end
+
+
+def _natural(stored: tuple[int, ...], chunks: tuple[int, ...] | None) -> int:
+    """Frames that are unpacked together: a chunk's along the fast axis, whole rows of the scan where chunks span several."""
+    if chunks is None:
+        return 1
+    if len(stored) == 3:
+        return min(chunks[0], stored[0])
+    rows, columns = chunks[0], chunks[1]
+    if rows == 1 and stored[1] % columns == 0:
+        return columns
+    return min(rows, stored[0]) * stored[1]
+
+
+def _candidates(file: h5py.File, dimensions: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+
+    def look(name: str, node: object) -> None:
+        if isinstance(node, h5py.Dataset) and node.shape is not None and len(node.shape) in dimensions and node.dtype.kind in "buif":
+            found["/" + name] = node.shape
+
+    file.visititems(look)
+    return found
+
+
+def _obvious(file: h5py.File, options: Options, path: str) -> str:
+    for dimensions in (4, 3) if options.scan_shape else (4,):
+        found = _candidates(file, (dimensions,))
+        if len(found) == 1:
+            return next(iter(found))
+        if found:
+            raise InputError(f"{path} holds {len(found)} datasets of {dimensions} dimensions", got=_listed(found),
+                             remedy=f"name one, e.g. {path}::{next(iter(found))}")
+    stacks = _candidates(file, (3,))
+    raise InputError(f"{path} holds no 4D dataset", got=f"stacks {_listed(stacks)}" if stacks else None,
+                     remedy=f"read a stack with scan_shape=(Ry, Rx) and {path}::{next(iter(stacks))}" if stacks else "")
+
+
+def _listed(found: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in found.items())
+
+
+def _attributes(node: h5py.Dataset) -> dict[str, Any]:
+    """Attributes of the dataset and of every group above it; the nearest one counts."""
+    found: dict[str, Any] = {}
+    group: h5py.Dataset | h5py.Group = node
+    while True:
+        for name in group.attrs:
+            found.setdefault(name, _plain(group, name))
+        if group.name == "/":
+            return found
+        group = group.parent
+
+
+def _plain(node: h5py.Dataset | h5py.Group, name: str) -> Any:
+    """An attribute as a plain number, text or list; a type that h5py cannot turn into numpy is told as text."""
+    try:
+        value = node.attrs[name]
+    except (OSError, TypeError):
+        return "(unreadable)"
+    if isinstance(value, h5py.Empty):
+        return None
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray):
+        return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value.reshape(-1).tolist()]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _load_plugins(node: h5py.Dataset, what: str) -> None:
+    """Compression beyond the HDF5 library (bitshuffle, LZ4, Zstandard ...) comes from hdf5plugin, loaded only when a file needs it."""
+    plan = node.id.get_create_plist()
+    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    if all(number < REGISTERED_FILTERS or h5py.h5z.filter_avail(number) for number in filters):
+        return
+    try:
+        import hdf5plugin
+    except ImportError as error:
+        raise FormatError(f"{what} is compressed with an HDF5 plugin", got=f"filters {filters}", remedy="pip install hdf5plugin") from error
+    missing = [number for number in filters if not h5py.h5z.filter_avail(number)]
+    if missing:
+        raise FormatError(f"{what} is compressed with a filter nobody here has", got=f"HDF5 filter {missing[0]}, hdf5plugin {hdf5plugin.version}")
+
+
+def _damage(path: str, error: OSError, what: str = "") -> FormatError | InputError:
+    text = str(error)
+    if isinstance(error, (FileNotFoundError, PermissionError)):
+        return InputError(f"{path} cannot be read", got=error.strerror or text)
+    if "truncated file" in text:
+        return FormatError(f"{path} is truncated", got=text[text.index("truncated file"):].strip("()"), remedy="copy it again")
+    return FormatError(what or f"{path} is damaged or no HDF5 file", got=text)

@@ -1,0 +1,54 @@
+"""Reading .npy, and the array headers inside .npz."""
+
+import os
+from math import prod
+from typing import IO, Any
+
+import numpy as np
+
+from exitwave.core.errors import FormatError
+from exitwave.io.readers.card import Opened, Options
+from exitwave.io.readers.frames import FileFrames, readable_type, refuse_layout, scan_shape_of
+from exitwave.io.readers.npy import CARD
+
+
+def open_frames(path: str, inside: str, options: Options) -> Opened:
+    """Frames of a .npy file. Raises FormatError for a header that cannot be read, a cut file, Fortran order or a type that is no frame."""
+    refuse_layout(options, CARD)
+    with open(path, "rb") as file:
+        stored, dtype = array_header(file, path)
+        offset = file.tell()
+    shape = scan_shape_of(stored, options.scan_shape, path)
+    expected, got = offset + prod(stored) * dtype.itemsize, os.path.getsize(path)
+    if got < expected:
+        raise FormatError(f"{path} is truncated", expected=f"{expected} bytes for {stored} of {dtype}", got=f"{got} bytes")
+    return Opened(frames=FileFrames(path=path, offset=offset, shape=shape, stored=dtype.str), attributes={})
+
+
+def array_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and stored type of frames in a .npy stream, which is left at the first byte of the data.
+
+    Raises:
+        FormatError: no .npy header, Fortran order, or a type that is no frame.
+    """
+    stored, fortran, dtype = any_header(file, what)
+    readable_type(dtype, what)
+    if fortran and len(stored) > 1:
+        raise FormatError(f"{what} is in Fortran order, so its frames are scattered over the file", expected="C order",
+                          remedy="save it again: np.save(path, np.ascontiguousarray(array))")
+    return stored, dtype
+
+
+def any_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, Fortran order and type of any .npy stream, which is left at the first byte of the data.
+
+    Raises:
+        FormatError: no .npy header.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        stored, fortran, dtype = header(file)
+    except (ValueError, EOFError) as error:
+        raise FormatError(f"{what} has a damaged header", got=str(error)) from error
+    return tuple(stored), fortran, dtype
