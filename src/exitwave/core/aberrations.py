@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from math import atan2, cos, hypot, pi, sin
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from exitwave.core.errors import InputError, suggest
@@ -31,7 +32,7 @@ class Aberrations:
     """
 
     terms: tuple[tuple[int, int], ...] = ()
-    values_A: Tensor
+    values_A: Float[Tensor, "terms 2"]
 
     def polar(self) -> dict[str, float]:
         """Coefficients by name: ``{"C10_A": ..., "C12_A": ..., "phi12_deg": ...}``, amplitudes positive where an angle exists."""
@@ -84,6 +85,9 @@ def aberrations(given: Mapping[str, float] | None = None, *, defocus_A: float | 
         table = angle if stem.startswith("phi") else amplitude
         if not _is_known(stem):
             raise InputError(f"unknown aberration {key!r}", remedy=suggest(key, _known_names()))
+        units = ("deg", "rad") if stem.startswith("phi") else ("A",)
+        if unit and unit not in units:
+            raise InputError(f"aberration {key!r} has a unit of another kind", expected=" or ".join(f"{stem}_{u}" for u in units), got=key)
         if stem in table:
             raise InputError(f"aberration {stem} is given twice", got=key, remedy="keep one of them")
         value = float(value)
@@ -102,7 +106,7 @@ def aberrations(given: Mapping[str, float] | None = None, *, defocus_A: float | 
     return Aberrations(terms=tuple(terms), values_A=torch.tensor(values, dtype=dtype).reshape(-1, 2))
 
 
-def cartesian(terms: tuple[tuple[int, int], ...], values_A: Tensor) -> Aberrations:
+def cartesian(terms: tuple[tuple[int, int], ...], values_A: Float[Tensor, "terms 2"]) -> Aberrations:
     """Aberrations from Cartesian pairs (terms, 2), the form that is fitted."""
     return Aberrations(terms=terms, values_A=values_A)
 

@@ -38,7 +38,7 @@ MISSING = Quantity()
 # The command-line flag that supplies each field; error messages quote it.
 FLAGS: Mapping[str, str] = MappingProxyType({
     "energy_eV": "--energy-eV", "semiangle_mrad": "--semiangle-mrad", "scan_step_y_A": "--scan-step-A", "scan_step_x_A": "--scan-step-A",
-    "detector_mrad": "--detector-mrad", "rotation_deg": "--rotation-deg", "transpose": "--transpose", "C10_A": "--aberration C10_A=...",
+    "detector_mrad": "--detector-mrad", "rotation_deg": "--rotation-deg", "transpose": "--transpose",
 })
 
 
@@ -77,9 +77,10 @@ class Calibration:
         Raises:
             CalibrationError: it is missing; the message names the flag that supplies it.
         """
-        quantity = self.aberrations.get(name, MISSING) if name.startswith(("C", "phi")) else getattr(self, name)
+        aberration = name.startswith(("C", "phi"))
+        quantity = self.aberrations.get(name, MISSING) if aberration else getattr(self, name)
         if quantity.value is None:
-            flag = FLAGS.get(name, "--" + name.replace("_", "-"))
+            flag = f"--aberration {name}=..." if aberration else FLAGS.get(name, "--" + name.replace("_", "-"))
             raise CalibrationError(f"{name} is not known", remedy=f"pass {flag} or run `exitwave calibrate`")
         return float(quantity.value)
 
@@ -87,7 +88,7 @@ class Calibration:
         """A copy with some fields replaced; `aberrations` is merged, not replaced."""
         if isinstance(added := known.get("aberrations"), Mapping):
             known["aberrations"] = MappingProxyType({**self.aberrations, **added})
-        return replace(self, **known)  # type: ignore[type-var]
+        return replace(self, **known)  # type: ignore[arg-type, type-var]
 
     def as_json(self) -> dict[str, Any]:
         """Field name -> {"value", "sigma", "source"}; `aberrations` nested the same way."""
