@@ -1,9 +1,10 @@
 """Built-in specimens: the same atoms for the same name, field and seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import ceil, sqrt
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
 from exitwave.core.errors import InputError, suggest
@@ -53,13 +54,13 @@ def _mos2(field_A: tuple[float, float], thickness_A: float | None, seed: int) ->
 
 
 def _silicon(field_A: tuple[float, float], thickness_A: float | None, seed: int) -> Structure:
-    face = [(0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.0)]
-    sites: list[list[float]] = [[x + o, y + o, z + o] for o in (0.0, 0.25) for x, y, z in face]
+    face = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    sites = np.concatenate([face, face + 0.25])
     return _filled(_cell([14] * 8, sites, (SI_A,) * 3, [U_A2["Si"]] * 8), field_A, thickness_A or 80.0)
 
 
 def _strontium_titanate(field_A: tuple[float, float], thickness_A: float | None, seed: int) -> Structure:
-    sites = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    sites = [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
     u2 = [U_A2["Sr"], U_A2["Ti"], U_A2["O"], U_A2["O"], U_A2["O"]]
     return _filled(_cell([38, 22, 8, 8, 8], sites, (STO_A,) * 3, u2), field_A, thickness_A or 80.0)
 
@@ -103,9 +104,8 @@ def amorphous(size_A: tuple[float, float, float], rng: np.random.Generator) -> n
     return kept
 
 
-def _cell(numbers: list[int], sites: Sequence[Sequence[float]], cell_A: tuple[float, ...], u2: list[float]) -> Structure:
-    x, y, z = cell_A
-    return structure(numbers, (np.array(sites) * np.array(cell_A)).tolist(), (x, y, z), u_iso_A2=u2)
+def _cell(numbers: list[int], sites: ArrayLike, cell_A: tuple[float, float, float], u2: list[float]) -> Structure:
+    return structure(numbers, (np.asarray(sites) * np.array(cell_A)).tolist(), cell_A, u_iso_A2=u2)
 
 
 def _filled(cell: Structure, field_A: tuple[float, float], thickness_A: float | None) -> Structure:
