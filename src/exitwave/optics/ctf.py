@@ -22,6 +22,12 @@ def envelope(
     Kirkland (2010) ch. 3, with Gaussian widths given as standard deviations rather than 1/e half-widths.
     """
     ky, kx = grid.k_invA(ab.values_A.device)
+    return _damping(beam, ab, ky, kx, focal_spread_A, divergence_mrad)
+
+
+def _damping(
+    beam: Beam, ab: Aberrations, ky: Float[Tensor, "y 1"], kx: Float[Tensor, "1 x"], focal_spread_A: float | Tensor, divergence_mrad: float | Tensor
+) -> Float[Tensor, "y x"]:
     temporal = (pi * beam.wavelength_A * focal_spread_A * (ky**2 + kx**2)) ** 2
     sy, sx = shift_A(ab, beam, ky, kx)
     spread_invA = 1e-3 * divergence_mrad / beam.wavelength_A
@@ -50,10 +56,13 @@ def lens_transfer(
 def phase_contrast(
     grid: Grid, beam: Beam, ab: Aberrations, *, focal_spread_A: float | Tensor = 0.0, divergence_mrad: float | Tensor = 0.0
 ) -> Float[Tensor, "y x"]:
-    """CTF of a weak phase object in bright-field TEM: image spectrum / phase spectrum = 2 sin(chi_even) E, float64.
+    """CTF of a weak phase object in bright-field TEM, float64: image spectrum = phase spectrum * 2 sin(chi_even) E * exp(-i chi_odd).
 
-    Odd aberrations only shift the image's frequencies and drop out of the modulus here.
+    Odd aberrations only shift the image's frequencies: their phase is left out here. Limit: E is the mean of E(k) and E(-k), which differ only
+    where odd and even aberrations meet a divergence; the part (E(k) - E(-k)) cos(chi_even), a quarter turn away, is then left out too.
     """
     ky, kx = grid.k_invA(ab.values_A.device)
     even = 0.5 * (chi_rad(ab, beam, ky, kx) + chi_rad(ab, beam, -ky, -kx))
-    return 2 * torch.sin(even) * envelope(grid, beam, ab, focal_spread_A=focal_spread_A, divergence_mrad=divergence_mrad)
+    ahead = _damping(beam, ab, ky, kx, focal_spread_A, divergence_mrad)
+    behind = _damping(beam, ab, -ky, -kx, focal_spread_A, divergence_mrad)
+    return torch.sin(even) * (ahead + behind)

@@ -26,8 +26,8 @@ class Pixels:
     """A pixelated camera in the diffraction plane.
 
     Frame pixel (i, j) collects the square of side `pitch_mrad` around k_det = (i - centre_y, j - centre_x) pitch, placed at
-    k = R(rotation) T k_det in the scan frame. Unrotated squares are integrated exactly (each sample of the simulated pattern is a small
-    box); rotated ones by 6 x 6 points with bilinear interpolation. `mask` (ky, kx) multiplies the result (0 = dead).
+    k = R(rotation) T k_det in the scan frame. At whole quarter turns squares are integrated exactly (each sample of the simulated pattern is
+    a small box), at other angles by 6 x 6 points with bilinear interpolation. `mask` (ky, kx) multiplies the result (0 = dead).
     """
 
     shape: tuple[int, int]
@@ -39,11 +39,14 @@ class Pixels:
 
     def __call__(self, intensity: Float[Tensor, "b y x"], grid: Grid, beam: Beam) -> Float[Tensor, "b ky kx"]:
         pitch = self.pitch_mrad * 1e-3 / beam.wavelength_A
-        if self.rotation_deg == 0.0:
-            shape, centre = (self.shape[::-1], self.centre_px[::-1]) if self.transpose else (self.shape, self.centre_px)
-            my, mx = (_overlaps(grid.shape[i], grid.dk_invA[i], shape[i], centre[i], pitch).to(intensity) for i in (0, 1))
-            frame = my @ intensity @ mx.T  # (b, ky, kx)
-            frame = frame.mT if self.transpose else frame
+        if self.rotation_deg % 90 == 0:
+            axes, signs = _quarter_turn(round(self.rotation_deg / 90) % 4, self.transpose)
+            my, mx = (
+                _overlaps(grid.shape[i], grid.dk_invA[i], self.shape[axes[i]], self.centre_px[axes[i]], signs[i] * pitch).to(intensity)
+                for i in (0, 1)
+            )
+            frame = my @ intensity @ mx.T  # (b, ky, kx), or exchanged
+            frame = frame if axes == (0, 1) else frame.mT
         else:
             table = _rotated_table(grid.shape, grid.dk_invA, self.shape, self.centre_px, pitch, self.rotation_deg, self.transpose)
             flat = intensity.reshape(intensity.shape[0], -1)
@@ -114,13 +117,21 @@ def _ring(grid: Grid, beam: Beam, inner_mrad: float, outer_mrad: float, like: Te
     return ring.to(like.dtype)
 
 
+def _quarter_turn(quarters: int, transpose: bool) -> tuple[tuple[int, int], tuple[int, int]]:
+    """R T of a whole number of quarter turns: for k_y and k_x of the scan frame, the frame's axis that runs along it, and its sign."""
+    cos_sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarters]
+    along = (0, 1) if cos_sin[0] else (1, 0)  # before T: k_y = s k_x' + c k_y', k_x = c k_x' - s k_y'
+    signs = (sum(cos_sin), cos_sin[0] - cos_sin[1])
+    return ((1 - along[0], 1 - along[1]) if transpose else along), signs
+
+
 @lru_cache(maxsize=32)
-def _overlaps(samples: int, dk: float, pixels: int, centre: float, pitch: float) -> Tensor:
-    """(pixels, samples): the share of each sample's interval of width dk that lies inside each pixel of width pitch."""
+def _overlaps(samples: int, dk: float, pixels: int, centre: float, pitch: float) -> Float[Tensor, "pixels samples"]:
+    """The share of each sample's interval of width dk that lies inside each pixel of width |pitch|; a negative pitch runs backward."""
     k = np.fft.fftfreq(samples, 1 / (samples * dk))
     middle = (np.arange(pixels) - centre) * pitch
-    low = np.maximum(k[None] - dk / 2, middle[:, None] - pitch / 2)
-    high = np.minimum(k[None] + dk / 2, middle[:, None] + pitch / 2)
+    low = np.maximum(k[None] - dk / 2, middle[:, None] - abs(pitch) / 2)
+    high = np.minimum(k[None] + dk / 2, middle[:, None] + abs(pitch) / 2)
     return torch.from_numpy(np.clip(high - low, 0, None) / dk)
 
 

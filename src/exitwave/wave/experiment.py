@@ -23,7 +23,7 @@ class Experiment:
     """Beam, illumination, specimen, scan, transfer, detectors and dose: everything that determines the mean measurement.
 
     `dose_e` is electrons per scan position (in the field where `scan` is None), a scalar or (n,) where it drifts. `tilt_mrad` (2,) is the
-    beam's direction (y, x). `band_limit` cuts each propagation at that fraction of Nyquist (None: no cut).
+    beam's direction (y, x). `band_limit` cuts each propagation between slices at that fraction of Nyquist (None: no cut).
     Spreads of focus, source, energy or tilt are weighted sums of experiments that share leaves: see `expected_mixture`.
     """
 
@@ -76,11 +76,13 @@ def expected_mixture(parts: Sequence[tuple[float, Experiment]], index: Int[Tenso
 
 
 def _kernels(x: Experiment, dtype: torch.dtype) -> list[Tensor]:
-    """Propagators to the exit surface; in the far field the last one only changes an unseen phase and is left out."""
-    dz = x.specimen.dz_A[:-1] if isinstance(x.transfer, FarField) else x.specimen.dz_A
-    if not len(dz):
-        return []
-    return list(fresnel(x.illumination.grid, x.beam, dz, x.tilt_mrad, band_limit=x.band_limit, dtype=dtype).unbind(0))
+    """Propagators between slices, cut to the band, and one to the exit surface, uncut: no product follows that could alias.
+
+    In the far field the last one only changes an unseen phase and is left out.
+    """
+    grid, dz = x.illumination.grid, x.specimen.dz_A
+    inner = list(fresnel(grid, x.beam, dz[:-1], x.tilt_mrad, band_limit=x.band_limit, dtype=dtype).unbind(0)) if len(dz) > 1 else []
+    return inner if isinstance(x.transfer, FarField) else [*inner, fresnel(grid, x.beam, dz[-1], x.tilt_mrad, band_limit=None, dtype=dtype)]
 
 
 def _placed(x: Experiment, index: Tensor | None) -> tuple[Tensor, Tensor | None]:
