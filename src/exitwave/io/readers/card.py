@@ -1,7 +1,7 @@
 """What a reader says about itself before any of its code or libraries are loaded, and what it must offer once they are."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from exitwave.core.records import record
 from exitwave.data.dataset import FrameSource
@@ -41,6 +41,7 @@ class Opened:
     inside: str = ""
 
 
+@runtime_checkable
 class Reader(Protocol):
     """The module ``exitwave.io.readers.<format>.reader``."""
 

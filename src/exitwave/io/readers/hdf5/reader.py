@@ -16,6 +16,7 @@ from exitwave.io.readers.hdf5 import CARD
 
 REGISTERED_FILTERS = 256  # filters from here on are plugins, not part of the HDF5 library
 CACHE_LIMIT = 32 * 2**20
+DAMAGE = (OSError, RuntimeError, KeyError)  # what h5py raises for damaged data, damaged structure and broken links
 
 
 def open_frames(path: str, inside: str, options: Options) -> Opened:
@@ -43,14 +44,13 @@ def opened(path: str) -> Iterator[h5py.File]:
     """An HDF5 file for reading.
 
     Raises:
-        FormatError: it is cut short or not HDF5.
+        FormatError: it is cut short, damaged, not HDF5, or lacks what is looked for.
     """
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            yield file
+    except DAMAGE as error:
         raise _damage(path, error) from error
-    with file:
-        yield file
 
 
 class Hdf5Frames:
@@ -95,7 +95,7 @@ class Hdf5Frames:
             for source, at, end in selections(start, stop, self.stored_shape):
                 if frames.size:
                     node.read_direct(frames[at:end].reshape([s.stop - s.start for s in source] + list(self.shape[2:])), source)
-        except OSError as error:
+        except DAMAGE as error:
             self._dataset = None
             raise _damage(self.path, error, f"frames {start}:{stop} of {self.path}::{self.dataset} cannot be read") from error
         return frames
@@ -210,10 +210,10 @@ def _load_plugins(node: h5py.Dataset, what: str) -> None:
         raise FormatError(f"{what} is compressed with a filter nobody here has", got=f"HDF5 filter {missing[0]}, hdf5plugin {hdf5plugin.version}")
 
 
-def _damage(path: str, error: OSError, what: str = "") -> FormatError | InputError:
+def _damage(path: str, error: Exception, what: str = "") -> FormatError | InputError:
     text = str(error)
     if isinstance(error, (FileNotFoundError, PermissionError)):
         return InputError(f"{path} cannot be read", got=error.strerror or text)
     if "truncated file" in text:
         return FormatError(f"{path} is truncated", got=text[text.index("truncated file"):].strip("()"), remedy="copy it again")
-    return FormatError(what or f"{path} is damaged or no HDF5 file", got=text)
+    return FormatError(what or f"{path} is damaged or no HDF5 file", got=text.strip("'\""))

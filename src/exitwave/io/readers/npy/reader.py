@@ -2,7 +2,7 @@
 
 import os
 from math import prod
-from typing import IO, Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -10,6 +10,17 @@ from exitwave.core.errors import FormatError
 from exitwave.io.readers.card import Opened, Options
 from exitwave.io.readers.frames import FileFrames, readable_type, refuse_layout, scan_shape_of
 from exitwave.io.readers.npy import CARD
+
+
+@runtime_checkable
+class ByteStream(Protocol):
+    """What a .npy header is read from: a plain file or a member of a zip archive."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+
+    def tell(self) -> int: ...
 
 
 def open_frames(path: str, inside: str, options: Options) -> Opened:
@@ -25,7 +36,7 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
     return Opened(frames=FileFrames(path=path, offset=offset, shape=shape, stored=dtype.str), attributes={})
 
 
-def array_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def array_header(file: ByteStream, what: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and stored type of frames in a .npy stream, which is left at the first byte of the data.
 
     Raises:
@@ -39,16 +50,17 @@ def array_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], np.dtype[
     return stored, dtype
 
 
-def any_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def any_header(file: ByteStream, what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, Fortran order and type of any .npy stream, which is left at the first byte of the data.
 
     Raises:
         FormatError: no .npy header.
     """
     try:
-        version = np.lib.format.read_magic(file)
+        stream: Any = file
+        version = np.lib.format.read_magic(stream)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        stored, fortran, dtype = header(file)
+        stored, fortran, dtype = header(stream)
     except (ValueError, EOFError) as error:
         raise FormatError(f"{what} has a damaged header", got=str(error)) from error
     return tuple(stored), fortran, dtype

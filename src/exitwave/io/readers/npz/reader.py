@@ -3,7 +3,7 @@
 import os
 import struct
 from math import prod
-from typing import IO, Any
+from typing import Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from zlib import error as ZlibError
 
@@ -12,7 +12,7 @@ import numpy as np
 from exitwave.core.errors import FormatError, InputError
 from exitwave.io.readers.card import Opened, Options
 from exitwave.io.readers.frames import FileFrames, destination, refuse_layout, scan_shape_of
-from exitwave.io.readers.npy.reader import any_header, array_header
+from exitwave.io.readers.npy.reader import ByteStream, any_header, array_header
 from exitwave.io.readers.npz import CARD
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # APPNOTE.TXT 4.3.7
@@ -93,7 +93,7 @@ class PackedFrames:
     def __init__(self, path: str, member: str, header: int, shape: tuple[int, int, int, int], stored: str) -> None:
         self.path, self.member, self.header, self.shape, self.stored = path, member, header, shape, stored
         self._zip: ZipFile | None = None
-        self._stream: IO[bytes] | None = None
+        self._stream: ByteStream | None = None
         self._process = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -104,9 +104,8 @@ class PackedFrames:
 
     def close(self) -> None:
         """Let go of the file; the next read opens it again."""
-        for handle in (getattr(self, "_stream", None), getattr(self, "_zip", None)):
-            if handle is not None:
-                handle.close()
+        if getattr(self, "_zip", None) is not None and self._zip is not None:
+            self._zip.close()
         self._zip = self._stream = None
 
     @property
