@@ -1,6 +1,6 @@
 """The aberration function chi and its gradient, as polynomials in the angle: smooth everywhere, exact for odd terms."""
 
-from math import pi
+from math import cos, pi, sin
 
 import torch
 from jaxtyping import Float
@@ -49,11 +49,12 @@ def shift_A(ab: Aberrations, beam: Beam, ky_invA: Float[Tensor, "*#k"], kx_invA:
 
 def rotated(ab: Aberrations, angle_rad: float) -> Aberrations:
     """The same lens turned by `angle_rad` from +x toward +y: every phi_nm grows by the angle."""
-    values = []
-    for (_, m), (c, s) in zip(ab.terms, ab.values_A, strict=True):
-        cos, sin = torch.cos(torch.as_tensor(m * angle_rad)).to(c), torch.sin(torch.as_tensor(m * angle_rad)).to(c)
-        values.append(torch.stack([c * cos - s * sin, c * sin + s * cos]))
-    return cartesian(ab.terms, torch.stack(values) if values else ab.values_A)
+    if not ab.terms:
+        return ab
+    turns = torch.tensor([[cos(m * angle_rad), sin(m * angle_rad)] for _, m in ab.terms], dtype=torch.float64).to(ab.values_A)
+    c, s = ab.values_A.unbind(-1)
+    cosine, sine = turns.unbind(-1)
+    return cartesian(ab.terms, torch.stack([c * cosine - s * sine, c * sine + s * cosine], -1))
 
 
 def _powers(x: Tensor, y: Tensor, highest: int) -> list[tuple[Tensor, Tensor]]:

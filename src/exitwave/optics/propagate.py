@@ -52,12 +52,14 @@ def exact(
 ) -> Complex[Tensor, "*n y x"]:
     """The angular-spectrum kernel exp(2 pi i dz (kz(k + k_t) - kz(k_t))), kz = sqrt(1/lambda^2 - k^2); waves beyond 1/lambda are cut.
 
-    Same arguments as `fresnel`, to which it tends at small angles; no paraxial approximation.
+    Same arguments as `fresnel`, to which it tends at small angles; no paraxial approximation. The beam runs along (tan tilt_y, tan tilt_x, 1),
+    k_t being the transverse part of that direction over lambda, so that here too it moves by dz tan(tilt).
     """
     dz = torch.as_tensor(dz_A, dtype=torch.float64)
     ky, kx = grid.k_invA(dz.device)
     tilt = torch.zeros(2, dtype=torch.float64, device=dz.device) if tilt_mrad is None else tilt_mrad.to(torch.float64) * 1e-3
-    ty, tx = torch.sin(tilt) / beam.wavelength_A
+    slope = torch.tan(tilt)
+    ty, tx = slope / torch.sqrt(1 + (slope**2).sum()) / beam.wavelength_A
     k0sq = beam.wavelength_A**-2
     kz2 = k0sq - (ky + ty) ** 2 - (kx + tx) ** 2  # (y, x)
     travels = kz2 > 0

@@ -126,6 +126,7 @@ def _quarter_turn(quarters: int, transpose: bool) -> tuple[tuple[int, int], tupl
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)  # a table first made inside inference mode would later refuse autograd
 def _overlaps(samples: int, dk: float, pixels: int, centre: float, pitch: float) -> Float[Tensor, "pixels samples"]:
     """The share of each sample's interval of width dk that lies inside each pixel of width |pitch|; a negative pitch runs backward."""
     k = np.fft.fftfreq(samples, 1 / (samples * dk))
@@ -136,6 +137,7 @@ def _overlaps(samples: int, dk: float, pixels: int, centre: float, pitch: float)
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _rotated_table(
     samples: tuple[int, int],
     dk: tuple[float, float],
