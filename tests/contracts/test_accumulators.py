@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def same(left: Any, right: Any, exact: bool) -> None:
 def blocks(array: np.ndarray, cuts: list[int]) -> list[Chunk]:
     flat = array.reshape(-1, *array.shape[2:])
     edges = [0, *cuts, len(flat)]
-    return [Chunk(start=a, stop=b, frames=flat[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    return [Chunk(start=a, stop=b, frames=flat[a:b]) for a, b in pairwise(edges)]
 
 
 def state_of(method: Accumulator, array: np.ndarray, parts: list[Chunk]) -> Any:

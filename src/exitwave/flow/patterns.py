@@ -10,7 +10,8 @@ from exitwave.core.records import record
 from exitwave.flow.check import frames_are_counts
 from exitwave.flow.chunks import Chunk
 
-BLOCK_BYTES = 4 * 2**20  # float copies are made in blocks of this size, so they stay in the cache
+# Float copies are made in blocks of this size in one buffer: sums like the nearest cache, matrix products need work for every thread.
+SUM_BYTES, PRODUCT_BYTES = 2**20, 8 * 2**20
 
 
 @record
@@ -47,11 +48,10 @@ class MeanPattern:
 
     def add(self, state: PatternSums, chunk: Chunk) -> PatternSums:
         total, squares = state.total.reshape(-1), state.squares.reshape(-1)
-        for _, block in float_blocks(chunk.frames, np.dtype(np.float64)):
+        for _, block in float_blocks(chunk.frames, np.dtype(np.float64), SUM_BYTES):
             # Sums of 16-bit counts and of their squares stay far below 2^53 inside a block, so float64 is exact here.
-            ones = np.ones(len(block))
-            total += (ones @ block).astype(total.dtype)
-            squares += (ones @ np.square(block, out=block)).astype(squares.dtype)
+            total += block.sum(axis=0).astype(total.dtype)
+            squares += np.einsum("bk,bk->k", block, block).astype(squares.dtype)
         top = float(chunk.frames.max()) if chunk.frames.size else 0.0
         return PatternSums(frames=state.frames + chunk.stop - chunk.start, total=state.total, squares=state.squares,
                            maximum=max(state.maximum, top), counted=state.counted and frames_are_counts(chunk.frames))
@@ -104,7 +104,7 @@ class VirtualImages:
             return state
         kind = _exact_type(chunk.frames, weights) if canvas.dtype == np.int64 else np.dtype(np.float64)
         columns = np.ascontiguousarray(weights.T.astype(kind))
-        for at, block in float_blocks(chunk.frames, kind, support):
+        for at, block in float_blocks(chunk.frames, kind, PRODUCT_BYTES, support):
             canvas[:, at : at + len(block)] += (block @ columns).T.astype(canvas.dtype)
         return state
 
@@ -119,19 +119,22 @@ class VirtualImages:
         return state
 
 
-def float_blocks(frames: np.ndarray, dtype: np.dtype[Any], columns: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
-    """(first, block) pieces of frames (n, ky, kx) as fresh arrays (b, pixels) of `dtype`, small enough to stay in the cache.
+def float_blocks(frames: np.ndarray, dtype: np.dtype[Any], block_bytes: int, columns: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """(first, block) pieces of frames (n, ky, kx) as arrays (b, pixels) of `dtype` and at most `block_bytes` (but one frame at least).
 
-    `columns` picks flat detector pixels. A block may be overwritten by whoever takes it.
+    `columns` picks flat detector pixels. Blocks share one buffer: each is valid until the next.
     """
     flat = frames.reshape(len(frames), -1)
     if columns is not None and len(columns) == flat.shape[1]:
         columns = None
     width = flat.shape[1] if columns is None else len(columns)
-    step = max(1, BLOCK_BYTES // max(1, width * dtype.itemsize))
+    step = max(1, block_bytes // max(1, width * dtype.itemsize))
+    buffer = np.empty((min(step, len(flat)), width), dtype)
     for at in range(0, len(flat), step):
         rows = flat[at : at + step]
-        yield at, (rows if columns is None else np.take(rows, columns, axis=1)).astype(dtype)
+        block = buffer[: len(rows)]
+        np.copyto(block, rows if columns is None else np.take(rows, columns, axis=1), casting="unsafe")
+        yield at, block
 
 
 def _exact_type(frames: np.ndarray, weights: np.ndarray) -> np.dtype[Any]:
