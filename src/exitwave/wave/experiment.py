@@ -23,7 +23,8 @@ class Experiment:
     """Beam, illumination, specimen, scan, transfer, detectors and dose: everything that determines the mean measurement.
 
     `dose_e` is electrons per scan position (in the field where `scan` is None), a scalar or (n,) where it drifts. `tilt_mrad` (2,) is the
-    beam's direction (y, x). `band_limit` cuts each propagation between slices at that fraction of Nyquist (None: no cut).
+    beam's direction (y, x). `band_limit` cuts each propagation between slices, and each transmission taken on a finer grid
+    (`Specimen.oversample` > 1), at that fraction of Nyquist (None: no cut).
     Spreads of focus, source, energy or tilt are weighted sums of experiments that share leaves: see `expected_mixture`.
     """
 
@@ -55,7 +56,7 @@ def expected(x: Experiment, index: Int[Tensor, "b"] | None = None) -> tuple[Tens
     dtype = x.illumination.modes.dtype
     kernels = _kernels(x, dtype)
     psi, pixels = _placed(x, index)  # (b, p, y, x), (b, y, x) | None
-    fields = transmission(x.specimen, beam, dtype)  # (*config, z, Y, X)
+    fields = transmission(x.specimen, beam, dtype, band_limit=x.band_limit)  # (*config, z, Y, X)
     fields = fields.reshape(-1, *fields.shape[-3:])
     intensity = torch.zeros((), dtype=real_dtype(dtype), device=psi.device)
     for field in fields.unbind(0):

@@ -9,6 +9,7 @@ from torch import Tensor
 from exitwave.core import Beam, Grid, record
 from exitwave.core.errors import InputError
 from exitwave.core.fft import crop_spectrum, pad_spectrum
+from exitwave.optics import band
 
 
 @record
@@ -18,7 +19,7 @@ class Specimen:
     `phase_rad` is (*config, z, y, x) in rad for `at_beam`, real, or complex where it absorbs (positive imaginary part); incoherent
     configurations (frozen phonons) are averaged. `dz_A` (z,) is the distance from each slice to the next (the last: to the exit surface).
     `oversample` is the factor of the finer grid on which exp(i phase) is taken before it is cut back to this one: 1 means pointwise
-    (|T| = 1 exactly), 2 is free of aliasing where the phase is limited to this grid's band, so that sub-pixel shifts change nothing.
+    (|T| = 1 exactly), 2 removes the aliases of exp, so that sub-pixel shifts change nothing inside the band limit of an experiment.
     """
 
     grid: Grid
@@ -36,7 +37,8 @@ class Specimen:
 def at(specimen: Specimen, beam: Beam) -> Specimen:
     """The specimen as another beam of the same kind sees it: phase scales with sigma (electrons) or with wavelength (photons).
 
-    Limits: first Born in energy for electrons; for photons delta ~ lambda^2, i.e. far from absorption edges.
+    Limits: a static potential, so absorption (imaginary phase) is scaled like phase, which holds near `at_beam` only; for photons
+    delta ~ lambda^2, i.e. far from absorption edges. Where that is not enough give each energy a specimen of its own.
 
     Raises:
         InputError: a change from electrons to photons or back.
@@ -50,13 +52,21 @@ def at(specimen: Specimen, beam: Beam) -> Specimen:
     return replace(specimen, phase_rad=specimen.phase_rad * scale, at_beam=beam)
 
 
-def transmission(specimen: Specimen, beam: Beam, dtype: torch.dtype = torch.complex64) -> Complex[Tensor, "*config z y x"]:
-    """exp(i phase) for `beam`, on the specimen's grid; see `Specimen.oversample` for its aliasing."""
+def transmission(
+    specimen: Specimen, beam: Beam, dtype: torch.dtype = torch.complex64, *, band_limit: float | None = None
+) -> Complex[Tensor, "*config z y x"]:
+    """exp(i phase) for `beam`, on the specimen's grid; see `Specimen.oversample` for its aliasing.
+
+    Pointwise (`oversample` 1) |T| = 1 exactly and `band_limit` is unused. From a finer grid T is cut at `band_limit` of Nyquist, the band of the
+    wave it will meet: at 2/3 their product then aliases only beyond the band. Uncut, sub-pixel shifts change strong multiple scattering by
+    percents even though each T is exact; cut, by 1e-4 to 1e-12 inside the band (docs/physics/forward.md has figures). What scatters beyond the
+    band is then lost from the wave.
+    """
     phase = at(specimen, beam).phase_rad
     if specimen.oversample > 1:
         fine = (specimen.grid.shape[0] * specimen.oversample, specimen.grid.shape[1] * specimen.oversample)
-        wave = torch.fft.fft2(_exp_i(_upsampled(phase, fine), dtype))
-        return torch.fft.ifft2(crop_spectrum(wave, specimen.grid.shape)) / specimen.oversample**2
+        wave = crop_spectrum(torch.fft.fft2(_exp_i(_upsampled(phase, fine), dtype)), specimen.grid.shape)
+        return torch.fft.ifft2(wave * band(specimen.grid, band_limit, wave.device).to(dtype)) / specimen.oversample**2
     return _exp_i(phase, dtype)
 
 
