@@ -1,0 +1,126 @@
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from exitwave import io
+from exitwave.core.errors import FormatError, InputError
+from exitwave.data.calibration import Calibration, Quantity
+from exitwave.io.nexus import Plane
+from exitwave.io.results import read_result, write_result
+
+RNG = np.random.default_rng(4)
+PHASE = Plane(name="phase", array=RNG.normal(size=(5, 8)).astype(np.float32), pitch=(0.5, 0.25), unit="rad", title="Phase (SSB)", origin=(-1.0, 3.5))
+WAVE = Plane(name="object", array=RNG.normal(size=(4, 3)) + 1j * RNG.normal(size=(4, 3)), pitch=(2.0, 2.0))
+CTF = Plane(name="ctf", array=RNG.normal(size=(5, 8)), pitch=(0.01, 0.02), pitch_unit="1/A", unit="1")
+KNOWN = Calibration(energy_eV=Quantity(value=300e3, source="given"), transpose=Quantity(value=True, sigma=None, source="measured"),
+                    twin=Quantity(value="undetermined", source="measured"),
+                    aberrations={"C10_A": Quantity(value=-1.35e5, sigma=210.0, source="measured")})
+RECIPE = {"method": "ssb", "options": {"upsampling": 2, "phase_flip": False, "bands": (1, 2)}, "none": None}
+
+
+def written(path: Path, **changes: object) -> Path:
+    given = {"images": [PHASE, WAVE, CTF], "recipe": RECIPE, "calibration": KNOWN, "metrics": {"frc": np.linspace(0, 1, 5), "snr": np.float32(2.5)},
+             "provenance": {"input": path, "seed": torch.tensor(7)}, **changes}
+    write_result(path, **given)  # type: ignore[arg-type]
+    return path
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = written(tmp_path / "r.h5")
+    result = read_result(path)
+    assert list(result.images) == ["phase", "object", "ctf"]
+    assert (result.default, result.schema) == ("phase", 1)
+    for plane in (PHASE, WAVE, CTF):
+        got = result.images[plane.name]
+        np.testing.assert_array_equal(got.array, plane.array)
+        assert got.array.dtype == plane.array.dtype
+        assert (got.pitch, got.pitch_unit, got.unit, got.title, got.origin) == (plane.pitch, plane.pitch_unit, plane.unit, plane.title, plane.origin)
+    assert result.recipe == {"method": "ssb", "options": {"upsampling": 2, "phase_flip": False, "bands": [1, 2]}, "none": None}
+    assert result.calibration.as_json() == KNOWN.as_json()
+    assert result.metrics == {"frc": [0, 0.25, 0.5, 0.75, 1], "snr": 2.5}
+    assert result.provenance == {"input": str(path), "seed": 7}
+
+
+def test_any_nexus_reader_is_led_to_the_main_image(tmp_path: Path) -> None:
+    with h5py.File(written(tmp_path / "r.h5")) as file:
+        entry = file[file.attrs["default"]]
+        group = entry[entry.attrs["default"]]
+        assert [x.attrs["NX_class"] for x in (file, entry, group)] == ["NXroot", "NXentry", "NXdata"]
+        signal = group[group.attrs["signal"]]
+        np.testing.assert_array_equal(signal[()], PHASE.array)
+        assert signal.attrs["units"] == "rad"
+        y, x = (group[name] for name in group.attrs["axes"])
+        np.testing.assert_allclose(y[()], -1.0 + 0.5 * np.arange(5))
+        np.testing.assert_allclose(x[()], 3.5 + 0.25 * np.arange(8))
+        assert y.attrs["units"] == x.attrs["units"] == "angstrom"
+        assert [group.attrs[f"{name}_indices"] for name in group.attrs["axes"]] == [0, 1]
+        assert entry["recipe"].attrs["options.upsampling"] == 2
+        assert entry["calibration"].attrs["aberrations.C10_A.value"] == -1.35e5
+
+
+def test_spectra_are_shifted_in_the_file_with_axes_that_say_so(tmp_path: Path) -> None:
+    with h5py.File(written(tmp_path / "r.h5")) as file:
+        group = file["entry/ctf"]
+        ky, kx = (group[name][()] for name in group.attrs["axes"])
+        fy, fx = np.fft.fftfreq(5, 1 / (5 * 0.01)), np.fft.fftfreq(8, 1 / (8 * 0.02))
+        for i, j in [(0, 0), (2, 3), (4, 7), (1, 4)]:
+            at = np.argmin(abs(ky - fy[i])), np.argmin(abs(kx - fx[j]))
+            assert (ky[at[0]], kx[at[1]]) == (pytest.approx(fy[i]), pytest.approx(fx[j]))
+            assert group["data"][at] == CTF.array[i, j]
+        assert group["ky"].attrs["units"] == "1/angstrom"
+
+
+def test_bad_results_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "r.h5"
+    for changes in ({"images": []}, {"images": [PHASE, PHASE]}, {"recipe": {"f": object()}}):
+        with pytest.raises(InputError):
+            written(path, **changes)
+    assert list(tmp_path.iterdir()) == []
+    written(path)
+    with pytest.raises(InputError, match="--force"):
+        written(path)
+    written(path, force=True)
+
+
+@pytest.mark.parametrize("bad", [{"array": np.zeros((2, 3, 4))}, {"array": np.zeros((2, 2), int)}, {"name": "a/b"}, {"pitch": (0.0, 1.0)},
+                                 {"pitch_unit": "1/A", "origin": (1.0, 0.0)}])
+def test_planes_that_mean_nothing(bad: dict) -> None:
+    with pytest.raises(InputError):
+        Plane(**{"name": "x", "array": np.zeros((2, 3)), "pitch": (1.0, 1.0), **bad})
+
+
+def test_other_files_are_no_results(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no file"):
+        read_result(tmp_path / "none.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["data"] = np.zeros(3)
+    with pytest.raises(FormatError, match="no result of exitwave"):
+        read_result(tmp_path / "other.h5")
+    path = written(tmp_path / "r.h5")
+    with h5py.File(path, "a") as file:
+        file.attrs["exitwave_schema"] = 99
+    with pytest.raises(FormatError, match="later version"):
+        read_result(path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(FormatError, match="truncated"):
+        read_result(path)
+
+
+def test_imagej_reads_the_pixel_size(tmp_path: Path) -> None:
+    path = tmp_path / "phase.tif"
+    io.write_tiff(path, PHASE.array, (0.5, 0.371))
+    with tifffile.TiffFile(path) as file:
+        assert file.is_imagej
+        page = file.pages[0]
+        np.testing.assert_array_equal(page.asarray(), PHASE.array)
+        assert page.dtype == np.float32
+        assert file.imagej_metadata["unit"] == "nm"
+        per_nm = [page.tags[tag].value[0] / page.tags[tag].value[1] for tag in ("XResolution", "YResolution")]
+        np.testing.assert_allclose(per_nm, [10 / 0.371, 10 / 0.5], rtol=1e-6)
+    for bad, pitch in [(WAVE.array, (1.0, 1.0)), (np.zeros((2, 2, 2)), (1.0, 1.0)), (PHASE.array, (0.0, 1.0))]:
+        with pytest.raises(InputError):
+            io.write_tiff(tmp_path / "bad.tif", bad, pitch)
