@@ -1,0 +1,181 @@
+"""The whole calibration of a 4D scan, from its own counts."""
+
+from dataclasses import replace
+from math import degrees, pi
+
+import numpy as np
+import torch
+
+from exitwave.core import record
+from exitwave.core.aberrations import cartesian
+from exitwave.core.errors import CalibrationError
+from exitwave.data import Calibration, Dataset4D, Quantity
+from exitwave.recon.calibrate.detector import DetectorFit, fit_detector, pattern_noise
+from exitwave.recon.calibrate.disk import DiskFit, fit_disk
+from exitwave.recon.calibrate.likelihood import TERMS, LikelihoodFit, fit_likelihood
+from exitwave.recon.calibrate.ramps import Candidate, Spectra, find_maps, readings
+from exitwave.recon.calibrate.sample import sample_spectra
+from exitwave.recon.calibrate.shifts import ShiftPicture, shift_picture
+from exitwave.recon.calibrate.twin import Prior, Verdict, settle
+from exitwave.recon.direct.dense import DirectImage, optics_of, reconstruct
+from exitwave.recon.direct.geometry import Geometry, geometry
+from exitwave.recon.direct.stack import Progress, ignore
+
+FIRST, ALL = 100, 400  # frequencies that choose between readings, and that polish the chosen one
+
+
+@record
+class Calibrated:
+    """A calibration and what it was made from: the mean pattern (ky, kx), live pixels, the disk, shifts of virtual images, an SSB image."""
+
+    calibration: Calibration
+    mean: np.ndarray
+    alive: np.ndarray
+    disk: DiskFit
+    shifts: ShiftPicture
+    image: DirectImage
+    notes: tuple[str, ...]
+
+
+def calibrate(data: Dataset4D, *, prior: Prior | None = None, memory_bytes: int = 2**30, progress: Progress = ignore) -> Calibrated:
+    """Measure everything the scan itself can tell: counts per electron, dead pixels, the bright-field disk, rotation, handedness, C10, C12.
+
+    Beam energy, scan step and one of semi-angle or detector angle must be known beforehand; they set the units. Rotation, handedness and
+    aberrations are measured afresh whatever the file says. The 180-degree twin is settled by `prior` (default: positive phase) or reported as
+    "undetermined", in which case the reading with rotation in (-90, 90] degrees is returned.
+
+    Raises:
+        CalibrationError: something that must be known is missing, no disk is seen, or nothing stands above the noise.
+        InputError: NaN, negative counts, no signal.
+    """
+    prior = prior or Prior()
+    data.calibration.need("energy_eV")
+    data.calibration.need("scan_step_y_A")
+    noise = pattern_noise(data.frames, memory_bytes, progress)
+    detector = fit_detector(noise)
+    disk = fit_disk(noise.mean, detector.alive)
+    known, notes = _scale(_with_detector(data.calibration, detector, disk), disk)
+    mask = torch.from_numpy(detector.alive)
+    blind = geometry(replace(known, aberrations={}, rotation_deg=Quantity(), transpose=Quantity()), data.shape, mask)
+    dispersion = float(detector.counts_per_electron.value or 1.0)
+    spectra = sample_spectra(data.frames, blind, dispersion, count=ALL, memory_bytes=memory_bytes, progress=progress)
+    fit, certainty = fit_optics(spectra, blind)
+    first = _reading(known, fit, Verdict(sign=1, by="", z=0.0))
+    image = reconstruct(data.frames, geometry(first, data.shape, mask), "ssb", dispersion=dispersion, counts_per_electron=dispersion,
+                        memory_bytes=memory_bytes, progress=progress)
+    verdict = settle(prior, degrees(fit.parameters[3]), float(fit.parameters[0]), image)
+    final = _reading(known, fit, verdict)
+    if verdict.sign < 0:
+        image = replace(image, image=-image.image, halves=(-image.halves[0], -image.halves[1]))
+    notes = [*notes, *_findings(fit, certainty, verdict, detector)]
+    return Calibrated(calibration=final, mean=noise.mean, alive=detector.alive, disk=disk, image=image, notes=tuple(notes),
+                      shifts=shift_picture(spectra, fit.parameters, fit.transpose, blind.beam.wavelength_A))
+
+
+def fit_optics(s: Spectra, blind: Geometry) -> tuple[LikelihoodFit, float]:
+    """The most likely rotation (mod 180 degrees), handedness, C10 and C12, and the log-likelihood by which the other handedness loses."""
+    optics = optics_of(blind)
+    strongest = _some(s, FIRST)
+    fits = []
+    for n in find_maps(strongest, blind.beam.wavelength_A, blind.edge_invA)[:3]:
+        fits += [fit_likelihood(strongest, optics, candidate) for candidate in readings(n, blind.beam.wavelength_A)]
+    fits.sort(key=lambda f: -f.explained)
+    best = fits[0]
+    others = [f.explained for f in fits if f.transpose != best.transpose]
+    certainty = (best.explained - max(others, default=0.0)) * float((strongest.g.abs() ** 2).sum()) / (strongest.noise * best.misfit)
+    p = best.parameters
+    start = Candidate(c_A=(float(p[0]), float(p[1]), float(p[2])), rotation_rad=float(p[3]), transpose=best.transpose, score=best.explained)
+    return _principal(fit_likelihood(s, optics, start, steps=6)), certainty
+
+
+def _some(s: Spectra, count: int) -> Spectra:
+    return replace(s, q=s.q[:count], g=s.g[:, :count])
+
+
+def _principal(fit: LikelihoodFit) -> LikelihoodFit:
+    """The twin whose rotation lies in (-90, 90] degrees."""
+    p = fit.parameters.copy()
+    p[3] = (p[3] + pi) % (2 * pi) - pi
+    if not -pi / 2 < p[3] <= pi / 2:
+        p = np.array([-p[0], -p[1], -p[2], p[3] - np.sign(p[3]) * pi])
+    return replace(fit, parameters=p)
+
+
+def _with_detector(known: Calibration, detector: DetectorFit, disk: DiskFit) -> Calibration:
+    return known.updated(
+        counts_per_electron=detector.counts_per_electron, fano=detector.fano, neighbour_correlation=detector.neighbour_correlation,
+        centre_y_px=disk.centre_y_px, centre_x_px=disk.centre_x_px, semiangle_px=disk.radius_px,
+        **_significant_ellipse(disk),
+    )
+
+
+def _significant_ellipse(disk: DiskFit) -> dict[str, Quantity]:
+    """An ellipticity under four standard errors or half a percent is reported as none."""
+    size, sigma = float(disk.ellipticity.value or 0.0), float(disk.ellipticity.sigma or 0.0)
+    if size > max(4 * sigma, 0.005):
+        return {"ellipticity": disk.ellipticity, "ellipticity_deg": disk.ellipticity_deg}
+    return {"ellipticity": Quantity(value=0.0, sigma=sigma, source="measured"), "ellipticity_deg": Quantity(value=0.0, sigma=90.0, source="measured")}
+
+
+def _scale(known: Calibration, disk: DiskFit) -> tuple[Calibration, list[str]]:
+    """Semi-angle and detector angle from each other through the disk's radius; a contradiction over 5 % is an error over 25 %."""
+    radius, sigma = float(disk.radius_px.value or 0.0), float(disk.radius_px.sigma or 0.0)
+    semi, pixel = known.semiangle_mrad, known.detector_mrad
+    if not semi.known and not pixel.known:
+        raise CalibrationError("neither the semi-angle nor the detector's angle is known", remedy="pass --semiangle-mrad or --detector-mrad")
+    if not pixel.known:
+        value = float(semi.value or 0.0) / radius
+        return known.updated(detector_mrad=Quantity(value=value, sigma=value * sigma / radius, source="measured")), []
+    if not semi.known:
+        value = float(pixel.value or 0.0) * radius
+        return known.updated(semiangle_mrad=Quantity(value=value, sigma=float(pixel.value or 0.0) * sigma, source="measured")), []
+    ratio = radius * float(pixel.value or 0.0) / float(semi.value or 1.0)
+    if abs(ratio - 1) > 0.25:
+        raise CalibrationError("semi-angle and detector angle contradict the bright-field disk", expected=f"a radius of {float(semi.value or 0.0) / float(pixel.value or 1.0):.1f} px",
+                               got=f"{radius:.1f} px", remedy="give only one of --semiangle-mrad and --detector-mrad to measure the other")
+    if abs(ratio - 1) > 0.05:
+        return known, [f"the disk's radius gives {ratio * float(semi.value or 0.0):.4g} mrad where {float(semi.value or 0.0):.4g} mrad was given"]
+    return known, []
+
+
+def _reading(known: Calibration, fit: LikelihoodFit, verdict: Verdict) -> Calibration:
+    """The calibration of a fit and a verdict on its twin."""
+    flip = -1.0 if verdict.sign < 0 else 1.0
+    c10, c12a, c12b = flip * fit.parameters[:3]
+    rotation = degrees(fit.parameters[3]) + (180.0 if flip < 0 else 0.0)
+    rotation = (rotation + 180) % 360 - 180
+    sigma = np.sqrt(np.maximum(np.diag(fit.covariance), 0))
+    polar = cartesian(TERMS, torch.tensor([[c10, 0.0], [c12a, c12b]], dtype=torch.float64)).polar()
+    size = polar["C12_A"]
+    along = float(np.hypot(c12a * sigma[1], c12b * sigma[2]) / max(size, 1e-9))
+    across = float(np.hypot(c12b * sigma[1], c12a * sigma[2]) / max(size, 1e-9))
+
+    def measured(value: float, error: float) -> Quantity:
+        return Quantity(value=float(value), sigma=float(error), source="measured")
+
+    return known.updated(
+        rotation_deg=measured(rotation, degrees(sigma[3])), transpose=Quantity(value=fit.transpose, sigma=None, source="measured"),
+        twin=Quantity(value=verdict.by or None, sigma=None, source="measured" if verdict.by == "positive phase" else "given" if "given" in verdict.by else "assumed"),
+        aberrations={  # type: ignore[arg-type]
+            "C10_A": measured(polar["C10_A"], sigma[0]), "C12_A": measured(size, along),
+            "phi12_deg": measured(polar["phi12_deg"], min(90.0, degrees(across / max(size, 1e-9) / 2))),
+        },
+    )
+
+
+def _findings(fit: LikelihoodFit, certainty: float, verdict: Verdict, detector: DetectorFit) -> list[str]:
+    notes = [f"handedness leads by {certainty:.3g} in log-likelihood" + ("" if certainty > 12 else ": not settled")]
+    if verdict.sign == 0:
+        notes.append("the 180-degree twin is undetermined: rotation + 180 degrees with the opposite defocus and phase fits as well; "
+                     "settle it with --twin underfocus, --twin overfocus or --rotation-deg")
+    else:
+        notes.append(f"the 180-degree twin was settled by {verdict.by}" + (f" ({abs(verdict.z):.1f} standard errors)" if np.isfinite(verdict.z) else ""))
+    if detector.dead or detector.hot:
+        notes.append(f"{detector.dead} dead and {detector.hot} hot detector pixels are left out")
+    if not detector.counts_per_electron.known:
+        notes.append("the frames are not counts, so no counts per electron were measured")
+    if fit.misfit > 1.5:
+        notes.append(f"the residual is {fit.misfit:.3g} times the counting noise: a strong, thick or drifting specimen; uncertainties hold the excess")
+    return notes
+
+
