@@ -1,0 +1,110 @@
+"""The entry point: verbs load when they are called, errors become one sentence."""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from exitwave import __version__
+
+VERBS = {
+    "info": "what is in a file, what is calibrated, what is missing and how to supply it",
+    "plan": "before the session: overlap, sampling, transfer, expected signal, recommended defocus",
+    "simulate": "4D-STEM counts of a structure file, a built-in specimen or a recipe",
+    "calibrate": "detector, aperture, centre, rotation, handedness, aberrations from the scan itself",
+    "reconstruct": "a phase image: parallax, flipped-parallax, ssb, icom",
+    "doctor": "versions, devices, threads, extras, a self-test",
+    "demo": "the main job on data that it makes itself, in under a minute",
+    "bench": "speed and truth, against peers where they are installed",
+}
+DONE, BUG, CALLER, STOPPED = 0, 1, 2, 130
+
+
+class Verbs(click.Group):
+    """A group whose commands live in modules of their own, imported when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(f"exitwave.cli.verbs.{cmd_name}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], VERBS, n=1)
+            raise click.UsageError(f"unknown command {args[0]!r}; " + (f"did you mean {near[0]}?" if near else "known: " + ", ".join(VERBS)))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="exitwave")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error too.")
+def cli() -> None:
+    """From a 4D-STEM scan to a phase image, and the other way round.
+
+    \b
+    Example:
+      exitwave demo
+      exitwave info scan.h5
+      exitwave calibrate scan.h5 -o recipe.yaml --png fit.png
+      exitwave reconstruct scan.h5 --method ssb --recipe recipe.yaml -o phase.h5 --png phase.png
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit status: 0 done, 1 our bug, 2 the caller can fix it, 130 interrupted."""
+    given = list(sys.argv[1:] if args is None else args)
+    sys.exit(run(given))
+
+
+def run(args: Sequence[str]) -> int:
+    """The exit status of one command line; every error is one line on stderr."""
+    debug = "--debug" in args
+    try:
+        cli.main(args=[arg for arg in args if arg != "--debug"], prog_name="exitwave", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        return _say(_one_line(error.format_message()), CALLER)
+    except (KeyboardInterrupt, click.Abort):
+        return _say("stopped; nothing was left half-written", STOPPED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:  # noqa: BLE001 - the one place where every error ends
+        if debug:
+            traceback.print_exc()
+        return _explained(error)
+    return DONE
+
+
+def _explained(error: Exception) -> int:
+    from exitwave.core.errors import ExitwaveError
+
+    if isinstance(error, ExitwaveError):
+        return _say(_one_line(str(error)), CALLER)
+    with tempfile.NamedTemporaryFile("w", prefix="exitwave-", suffix=".txt", delete=False) as report:
+        report.write("".join(traceback.format_exception(error)))
+    return _say(f"this is a bug in exitwave: {type(error).__name__}: {_one_line(str(error))[:200]}; the details are in {report.name}", BUG)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _say(sentence: str, status: int) -> int:
+    click.echo(f"exitwave: {sentence}", err=True)
+    return status

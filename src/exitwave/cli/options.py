@@ -1,0 +1,118 @@
+"""Flags that mean the same everywhere, and values with units."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Unit(click.ParamType):
+    """A number in a unit; text such as "300 kV" or "-54 deg" is converted."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self.name = unit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, (int, float)):
+            return float(value)
+        from exitwave.core.units import parse_quantity
+
+        return parse_quantity(value, self.unit, flag_of(param))
+
+
+class Step(click.ParamType):
+    """One length, or two as Y,X."""
+
+    name = "A[,A]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        if isinstance(value, tuple):
+            return value
+        from exitwave.core import InputError, parse_quantity
+
+        parts = [parse_quantity(part, "A", flag_of(param)) for part in str(value).split(",")]
+        if len(parts) not in (1, 2) or min(parts) <= 0:
+            raise InputError(f"{flag_of(param)} is one positive length, or two as Y,X", got=value)
+        return parts[0], parts[-1]
+
+
+class Whole(click.ParamType):
+    """Whole numbers separated by commas or x; a single one is repeated."""
+
+    def __init__(self, *counts: int) -> None:
+        self.counts = counts
+        self.name = "N" + ",N" * (max(counts) - 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).replace("x", ",").split(",")
+        if not all(part.strip().isdigit() for part in parts) or (len(parts) not in self.counts and len(parts) != 1):
+            from exitwave.core import InputError
+
+            raise InputError(f"{flag_of(param)} is {' or '.join(map(str, self.counts))} whole numbers, e.g. 64,64", got=value)
+        numbers = tuple(int(part) for part in parts)
+        return numbers * self.counts[0] if len(numbers) == 1 else numbers
+
+
+class Named(click.ParamType):
+    """NAME=VALUE of an aberration."""
+
+    name = "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        from exitwave.core import InputError, aberrations, parse_quantity
+
+        name, equals, number = str(value).partition("=")
+        if not equals:
+            raise InputError("an aberration is NAME=VALUE", expected="e.g. --aberration C12_A=40", got=value)
+        aberrations({name: 0.0})  # an unknown name is refused with a suggestion
+        angle = name.startswith("phi") or "angle" in name
+        return name, parse_quantity(number, "deg" if angle and not name.endswith("_rad") else "1" if angle else "A", f"aberration {name}")
+
+
+def flag_of(param: click.Parameter | None) -> str:
+    """The flag as it is typed."""
+    return param.opts[-1] if param is not None else "the value"
+
+
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several option decorators as one, in the order in which help shows them."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+calibration_options = together(
+    click.option("--energy-eV", "energy_eV", type=Unit("eV"), help='Beam energy, e.g. 300e3 or "300 kV".'),
+    click.option("--semiangle-mrad", "semiangle_mrad", type=Unit("mrad"), help="Convergence semi-angle."),
+    click.option("--scan-step-A", "scan_step_A", type=Step(), help="Scan step, one number or Y,X."),
+    click.option("--detector-mrad", "detector_mrad", type=Unit("mrad"), help="Angle of one detector pixel."),
+    click.option("--rotation-deg", "rotation_deg", type=Unit("deg"), help="Detector to scan, from +x toward +y."),
+    click.option("--transpose/--no-transpose", "transpose", default=None, help="Whether detector axes are exchanged before the rotation."),
+    click.option("--aberration", "aberration", type=Named(), multiple=True, help="Repeatable: C10_A=-13500, C12_A=40, phi12_deg=23, defocus=\"2 um\" ..."),
+)
+file_options = together(
+    click.option("--reader", help="Format of the file, where content and extension mislead."),
+    click.option("--shape", type=Whole(4, 3), help="Layout of bare bytes: Ry,Rx,ky,kx or n,ky,kx."),
+    click.option("--dtype", help="Type of bare bytes, e.g. uint16 or >u2."),
+    click.option("--scan-shape", "scan_shape", type=Whole(2), help="Ry,Rx of a stack of frames."),
+)
+work_options = together(
+    click.option("--threads", type=click.IntRange(min=1), help="Threads to use. Default: every core."),
+    click.option("--memory", type=Unit("B"), help='Memory budget, e.g. "256MB". Default: a quarter of the machine.'),
+)
+device_option = click.option("--device", default="cpu", show_default=True, help="Where tensors live: cpu, cuda.")
+force_option = click.option("--force", is_flag=True, help="Replace outputs that exist.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable result on stdout.")
+seed_option = click.option("--seed", type=int, default=20260101, show_default=True, help="Seed of everything random.")
+recipe_option = click.option("--recipe", "--calibration", "recipe", type=click.Path(dir_okay=False), help="YAML written by exitwave calibrate.")

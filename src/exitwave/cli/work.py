@@ -1,0 +1,172 @@
+"""The work that verbs share: one direct image from frames to files and pictures, one calibration likewise."""
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from exitwave.cli.recipes import calibration_yaml, write_text
+from exitwave.cli.session import Progress, peak_bytes, provenance
+from exitwave.core import CalibrationError, InputError, record
+from exitwave.core.aberrations import focus_in_words
+from exitwave.data import Calibration, Dataset4D
+from exitwave.io import Plane, write_result, write_tiff
+from exitwave.plot import Curve, full_plane
+from exitwave.recon.calibrate import Calibrated
+from exitwave.recon.direct.dense import DirectImage, reconstruct
+from exitwave.recon.direct.geometry import Geometry, geometry
+from exitwave.recon.direct.weights import weight_named
+from exitwave.signal import RingCorrelation, frc
+
+
+@record
+class Reconstructed:
+    """A direct image with the geometry and calibration that made it, its half-set correlation and what it cost."""
+
+    image: DirectImage
+    geometry: Geometry
+    calibration: Calibration
+    rings: RingCorrelation
+    seconds: float
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What scripts read beside the image."""
+        image, step = self.image, self.geometry.scan.pitch_A
+        return {
+            "frc_resolution_A": self.rings.resolution_A(), "dose_e_per_A2": image.electrons / (step[0] * step[1]), "electrons_per_position": image.electrons,
+            "detector_pixels": image.pixels, "rms_phase_rad": float(image.image.std()), "noise_rms_rad": float(np.sqrt(_whole_noise(image).mean())),
+        }
+
+
+def require(calibration: Calibration, method: str) -> None:
+    """Refuse to reconstruct with optics that nobody stated.
+
+    Raises:
+        CalibrationError: naming the flag, and the verb that measures it.
+        InputError: an unknown method.
+    """
+    weight_named(method)
+    for name in ("energy_eV", "semiangle_mrad", "scan_step_y_A", "detector_mrad", "rotation_deg", "transpose"):
+        if not getattr(calibration, name).known:
+            _missing(name, calibration)
+    if method != "icom" and not any(q.known for q in calibration.aberrations.values()):
+        raise CalibrationError(f"{method} needs the aberrations, at least the defocus", remedy="pass --aberration C10_A=... or --calibrate, or run `exitwave calibrate` and pass --recipe")
+
+
+def _missing(name: str, calibration: Calibration) -> None:
+    if name in ("rotation_deg", "transpose"):
+        flag = "--rotation-deg" if name == "rotation_deg" else "--transpose or --no-transpose"
+        raise CalibrationError(f"{name} is not known", remedy=f"pass {flag} or --calibrate, or run `exitwave calibrate` and pass --recipe")
+    calibration.need(name)
+
+
+def direct(data: Dataset4D, calibration: Calibration, mask: np.ndarray | None, method: str, *, upsample: int, memory: int, progress: Progress) -> Reconstructed:
+    """One direct image of a scan."""
+    started = perf_counter()
+    optics = geometry(calibration, data.shape, None if mask is None else torch.from_numpy(mask))
+    gain = float(calibration.counts_per_electron.value or 1.0)
+    image = reconstruct(data.frames, optics, method, upsample=upsample, dispersion=gain, counts_per_electron=gain, memory_bytes=memory, progress=progress)
+    rings = frc(image.halves[0].double(), image.halves[1].double(), image.pitch_A)
+    return Reconstructed(image=image, geometry=optics, calibration=calibration, rings=rings, seconds=perf_counter() - started)
+
+
+def save_direct(done: Reconstructed, data: Dataset4D, recipe: Mapping[str, Any], *, output: str, tiff: str | None, png: str | None, force: bool) -> None:
+    """The result file and, where asked, a TIFF and a PNG."""
+    image = done.image
+    columns = image.image.shape[1]
+    shape = tuple(image.image.shape)
+    dq = tuple(1 / (n * pitch) for n, pitch in zip(shape, image.pitch_A, strict=True))
+    phase = _numpy(image.image)
+    planes = [
+        Plane(name="phase", array=phase, pitch=image.pitch_A, unit="rad", title=title_of(done)),
+        *(Plane(name=f"half_{name}", array=_numpy(half), pitch=image.pitch_A, unit="rad", title=f"half {name} of the detector pixels")
+          for name, half in zip("ab", image.halves, strict=True)),
+        Plane(name="ctf", array=full_plane(image.ctf.numpy().astype(np.complex64), columns), pitch=dq, pitch_unit="1/A", title="transfer of a weak phase"),
+        Plane(name="noise", array=_whole_noise(image).astype(np.float32), pitch=dq, pitch_unit="1/A", unit="rad^2",
+              title="variance of a Fourier coefficient over the count of pixels"),
+    ]
+    metrics = {**done.metrics, "method": image.method, "seconds": done.seconds, "peak_bytes": peak_bytes(), "pitch_A": list(image.pitch_A)}
+    write_result(output, images=planes, recipe=dict(recipe), calibration=done.calibration, metrics=metrics, provenance=provenance(data), force=force)
+    if tiff:
+        write_tiff(tiff, phase, image.pitch_A, force)
+    if png:
+        picture(done, png, force)
+
+
+def picture(done: Reconstructed, png: str, force: bool) -> None:
+    """The PNG of a reconstruction."""
+    from exitwave.plot import phase_figure, save
+
+    image = done.image
+    curve = Curve(q_invA=done.rings.q_invA.numpy(), value=done.rings.value.numpy())
+    save(phase_figure(_numpy(image.image), pitch_A=image.pitch_A, ctf=image.ctf.numpy(), noise=image.noise.numpy(), aperture_invA=done.geometry.edge_invA,
+                      title=title_of(done), rings=curve, resolution_A=done.rings.resolution_A()), png, force)
+
+
+def title_of(done: Reconstructed) -> str:
+    """ "ssb phase, underfocus 30 nm, 1e4 e/Å^2": how people read it."""
+    c10 = done.calibration.aberrations.get("C10_A")
+    focus = f", {focus_in_words(float(c10.value))}" if c10 is not None and c10.value is not None else ""
+    return f"{LABELS.get(done.image.method, done.image.method)}{focus}, {done.metrics['dose_e_per_A2']:.3g} e/Å²"
+
+
+LABELS = {"ssb": "SSB phase", "parallax": "parallax", "flipped-parallax": "parallax, phase-flipped", "icom": "iCOM phase"}
+
+
+def dead_px(alive: np.ndarray) -> np.ndarray:
+    """(n, 2) indices of pixels to leave out."""
+    return np.argwhere(~alive)
+
+
+def save_calibrated(done: Calibrated, *, output: str | None, png: str | None, what: str, force: bool) -> None:
+    """The recipe and the picture of a calibration."""
+    if output:
+        write_text(output, calibration_yaml(done.calibration, dead_px(done.alive), done.notes, what), force)
+    if png:
+        from exitwave.plot import calibration_figure, save
+
+        shifts = (done.shifts.k_det, done.shifts.measured_A, done.shifts.fitted_A)
+        save(calibration_figure(done.calibration, mean=done.mean, alive=done.alive, shifts=shifts, title=f"calibration of {what}", notes=done.notes), png, force)
+
+
+def table_of(calibration: Calibration) -> str:
+    """The calibration as lines of text."""
+    from exitwave.cli.recipes import MEANING
+
+    rows = []
+    quantities = {name: getattr(calibration, name) for name in MEANING} | dict(calibration.aberrations)
+    for name, quantity in quantities.items():
+        if not quantity.known:
+            continue
+        value = quantity.value
+        text = str(value).lower() if isinstance(value, bool) else f"{value:.6g}" if isinstance(value, (int, float)) else str(value)
+        sigma = f"+- {quantity.sigma:.2g}" if quantity.sigma is not None else ""
+        words = f"  ({focus_in_words(float(value))})" if name == "C10_A" and isinstance(value, (int, float)) else ""
+        rows.append(f"  {name:<22}{text:>16}  {sigma:<12}{quantity.source}{words}")
+    return "\n".join(rows)
+
+
+def recipe_of(method: str, upsample: int, calibration: Calibration, memory: int) -> dict[str, Any]:
+    """What is stored so that the same command can be given again."""
+    return {"verb": "reconstruct", "method": method, "upsample": upsample, "memory_bytes": memory, "calibration": calibration.as_json()}
+
+
+def _numpy(image: torch.Tensor) -> np.ndarray:
+    return image.to(torch.float32).numpy()
+
+
+def _whole_noise(image: DirectImage) -> np.ndarray:
+    return full_plane(image.noise.numpy(), image.image.shape[1]).real
+
+
+def check_upsample(upsample: int) -> None:
+    """Refuse a factor that the executor will not take.
+
+    Raises:
+        InputError: outside 1 to 16.
+    """
+    if not 1 <= upsample <= 16:
+        raise InputError("the upsampling factor is out of range", expected="1 to 16", got=upsample, remedy="`exitwave plan` says which one the scan needs")
