@@ -93,7 +93,7 @@ def test_a_report_of_the_past_says_that_its_state_is_gone(problem: Quadratic) ->
 
 
 def test_divergence_is_said(problem: Quadratic) -> None:
-    with pytest.raises(Diverged, match="residual is (inf|nan) after iteration 1;"), np.errstate(all="ignore"):
+    with pytest.raises(Diverged, match=r"residual is (inf|nan) after iteration 1;"), np.errstate(all="ignore"):
         solve(Quadratic(a=problem.a, b=1e200 * problem.b), ConjugateGradients(), 5)
 
 

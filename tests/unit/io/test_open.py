@@ -150,3 +150,13 @@ def test_the_real_scan(real_data: Path) -> None:
     with h5py.File(path) as file:
         np.testing.assert_array_equal(data.frames.read(120, 300), file["dp"][0:3].reshape(-1, 64, 64)[120:300])
     assert data.calibration.need("detector_mrad") == pytest.approx(0.06615, rel=1e-3)
+
+
+@pytest.mark.parametrize(("shape", "chunks", "natural"), [
+    ((6, 8, 4, 4), None, 1), ((6, 8, 4, 4), (1, 8, 4, 4), 8), ((6, 8, 4, 4), (1, 2, 4, 2), 2), ((6, 8, 4, 4), (1, 3, 4, 4), 8),
+    ((6, 8, 4, 4), (2, 4, 4, 4), 16), ((6, 8, 4, 4), (1, 1, 4, 4), 1), ((48, 4, 4), (5, 4, 4), 5),
+])
+def test_frames_that_are_unpacked_together(shape: tuple[int, ...], chunks: tuple[int, ...] | None, natural: int, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file.create_dataset("dp", shape, np.uint8, chunks=chunks)
+    assert io.open(tmp_path / "s.h5", scan_shape=(6, 8)).frames.natural_chunk == natural
