@@ -79,7 +79,7 @@ def response(s: Spectra, optics: Aperture, p: np.ndarray, transpose: bool) -> Te
     k = s.k_det @ b.T
     values = torch.tensor([[p[0], 0.0], [p[1], p[2]]], dtype=torch.float64)
     here = replace(optics, aberrations=cartesian(TERMS, values), axes_invA=s.pixel_invA * b.T)
-    return 1j * gamma(here, k[:, :1], k[:, 1:], s.q[:, 0], s.q[:, 1], torch.complex128)
+    return 1j * gamma(here, k[:, :1], k[:, 1:], s.q[:, 0], s.q[:, 1], s.g.dtype)
 
 
 def _project(s: Spectra, optics: Aperture, p: np.ndarray, transpose: bool) -> tuple[tuple[Tensor, Tensor], Tensor]:

@@ -26,7 +26,7 @@ def sample_spectra(
     stacks = list(virtual_stacks(frames, pixels, memory_bytes, progress))
     mean = np.concatenate([s.images.mean((1, 2), dtype=np.float64) for s in stacks])
     noise = float(mean.mean()) * g.scan.shape[0] * g.scan.shape[1] * dispersion
-    power = torch.zeros(torch.broadcast_shapes(qy.shape, qx.shape))
+    power = torch.zeros((qy.shape[0], qx.shape[1]))
     for stack in stacks:
         for start in range(0, len(stack.pixels), 32):
             power += (spectra(stack.images[start : start + 32], torch.complex64).abs() ** 2).sum(0)
@@ -53,6 +53,6 @@ def sample_spectra(
     inverse = torch.linalg.inv(g.axes_invA.T / side)
     order = torch.from_numpy(pixels)
     return Spectra(
-        k_det=g.k_invA[order] @ inverse.T, q=q, g=torch.cat(parts).to(torch.complex128), noise=noise,
+        k_det=g.k_invA[order] @ inverse.T, q=q, g=torch.cat(parts), noise=noise,
         grid=np.stack(np.unravel_index(pixels, g.frame), -1), pixel_invA=side,
     )

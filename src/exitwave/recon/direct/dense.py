@@ -41,7 +41,7 @@ def optics_of(g: Geometry, finite_pixels: bool = True) -> Aperture:
     """The illumination that the weights see. Without `finite_pixels` a detector pixel is a point."""
     raw = float(g.amplitude.max())  # the plateau value equals the normalisation
     axes = g.axes_invA if finite_pixels else torch.zeros(2, 2, dtype=torch.float64)
-    return Aperture(beam=g.beam, aberrations=g.aberrations, edge_invA=g.edge_invA, pixel_invA=g.pixel_invA, axes_invA=axes, norm=raw)
+    return Aperture(beam=g.beam, aberrations=g.aberrations, edge_invA=g.edge_invA, pixel_invA=g.pixel_invA[0], axes_invA=axes, norm=raw)
 
 
 def reconstruct(
@@ -73,7 +73,7 @@ def reconstruct(
     keep = g.good if method in WHOLE_DETECTOR else g.bright()
     pixels = torch.nonzero(keep).reshape(-1).numpy()
     qy, qx = scan_frequencies(g.scan, upsample)
-    state = _Sums.zeros(torch.broadcast_shapes(qy.shape, qx.shape), dtype)
+    state = _Sums.zeros((qy.shape[0], qx.shape[1]), dtype)
     colours = checkerboard(g.frame)
     for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
         for pick, images in _blocks(stack.pixels, stack.images, qy.shape[0] * qx.shape[1], dtype):

@@ -7,8 +7,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from exitwave.core import Aberrations, Beam, record
-from exitwave.core.fft import cis
-from exitwave.optics import chi_rad, shift_A, soft_disk
+from exitwave.core.fft import cis, real_dtype
+from exitwave.optics import chi_rad, shift_A
 
 
 @record
@@ -19,13 +19,19 @@ class Aperture:
     beam: Beam
     aberrations: Aberrations
     edge_invA: float
-    pixel_invA: tuple[float, float]
+    pixel_invA: float
     axes_invA: Tensor
     norm: float
 
     def amplitude(self, ky: Tensor, kx: Tensor) -> Tensor:
-        """|psi| at any frequency, normalised."""
-        return soft_disk(ky, kx, self.edge_invA, self.pixel_invA) * self.norm
+        """|psi| at any frequency, normalised; the edge is linear over one (square) pixel."""
+        width = self.pixel_invA / self.norm
+        return torch.clamp(self.edge_invA / width + 0.5 * self.norm - torch.sqrt(ky**2 + kx**2) / width, 0.0, self.norm)
+
+    @property
+    def linear(self) -> bool:
+        """Whether grad chi is linear in k, so that the ramp between k and k - q does not depend on k."""
+        return all(n == 1 for n, _ in self.aberrations.terms)
 
 
 def overlaps(
@@ -38,14 +44,14 @@ def overlaps(
     """
     chi_0 = chi_rad(optics.aberrations, optics.beam, ky, kx)
     a_0 = optics.amplitude(ky, kx)
+    average = _pixel_average(optics, 0 * qy, 0 * qx, qy, qx) if optics.linear else None
     sides = []
     for sign in (-1, 1):
         y, x = ky + sign * qy, kx + sign * qx
         phase = sign * (chi_rad(optics.aberrations, optics.beam, y, x) - chi_0)
         size = a_0 * optics.amplitude(y, x)
-        if torch.any(optics.axes_invA != 0):
-            size = size * _pixel_average(optics, ky, kx, y, x)
-        sides.append(size.to(dtype) * cis(phase, dtype))
+        size = size * (_pixel_average(optics, ky, kx, y, x) if average is None else average)
+        sides.append(size.to(real_dtype(dtype)) * cis(phase, dtype))
     return sides[0], sides[1]
 
 
@@ -60,6 +66,7 @@ def gamma(optics: Aperture, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor, dtyp
 
 
 def _pixel_average(optics: Aperture, ky: Tensor, kx: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """The mean of exp(i difference of two ramps) over the pixel's box."""
     sy0, sx0 = shift_A(optics.aberrations, optics.beam, ky, kx)
     sy1, sx1 = shift_A(optics.aberrations, optics.beam, y, x)
     dy, dx = sy1 - sy0, sx1 - sx0

@@ -73,7 +73,7 @@ def weight_named(method: str) -> Weight:
 
 def transfer(weight: Weight, optics: Aperture, k_invA: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype = torch.complex128) -> Complex[Tensor, "y h"]:
     """CTF(q) = sum_k w(k, q) i Gamma(k, q) for the pixels `k_invA` (m, 2) on a grid of frequencies; pixel by pixel, for any weight."""
-    total = torch.zeros(torch.broadcast_shapes(qy.shape, qx.shape), dtype=dtype)
+    total = torch.zeros((qy.shape[0], qx.shape[1]), dtype=dtype)
     for ky, kx in k_invA:
         one = weight(optics, ky, kx, qy, qx, dtype)
         total += one.weight * one.response
