@@ -46,7 +46,7 @@ def projected_potential(structure: Structure, grid: Grid, dz_A: Float[Tensor, " 
     ky, kx = grid.k_invA(place)
     kx = kx[:, : grid.shape[1] // 2 + 1].abs()  # the half plane kx >= 0 says it all for a real function
     k2 = ky**2 + kx**2  # (y, x/2+1)
-    scale = POTENTIAL_PER_FACTOR_VA2 * (k2 < (band_limit * grid.nyquist_invA) ** 2 * (1 - 1e-9))
+    scale = POTENTIAL_PER_FACTOR_VA2 * (k2 < (band_limit * grid.nyquist_invA) ** 2 * (1 - 1e-9)).to(k2.dtype)
     factors = {int(z): (scattering_factor(int(z), k2, table) * scale).to(dtype) for z in structure.numbers.unique()}
     index = slice_index(structure, dz_A)
     columns = [c.to(place) for c in (structure.numbers, structure.positions_A, structure.occupancy, structure.u_iso_A2)]

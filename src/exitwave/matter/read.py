@@ -10,7 +10,7 @@ from exitwave.core.errors import FormatError, InputError
 from exitwave.matter.structure import Structure, structure
 
 # What ASE's many readers raise on a file that is not what its name says.
-READER_ERRORS = (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, StopIteration, EOFError, AssertionError, SyntaxError)
+READER_ERRORS = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, StopIteration, EOFError, OSError, AssertionError, SyntaxError)
 ANGLE_TOLERANCE_DEG = 1e-4
 
 
@@ -49,6 +49,8 @@ def load(path: str | Path, u_iso_A2: dict[str, float] | float | None = None, vac
     file = Path(path)
     if not file.is_file():
         raise InputError("there is no such structure file", got=str(path), remedy="check the path, or name a built-in specimen")
+    if file.stat().st_size == 0:
+        raise FormatError("this structure file is empty", got=file.name)
     try:
         atoms: Any = read(file, index=-1)
     except UnknownFileTypeError as error:

@@ -29,10 +29,7 @@ class Structure:
     u_iso_A2: Float[Tensor, " n"]
 
     def __post_init__(self) -> None:
-        count = self.numbers.shape[0]
-        if self.positions_A.shape != (count, 3) or self.occupancy.shape != (count,) or self.u_iso_A2.shape != (count,):
-            raise InputError("the columns of a structure differ in length", expected=f"{count} atoms everywhere",
-                             got=f"{tuple(self.positions_A.shape)}, {tuple(self.occupancy.shape)}, {tuple(self.u_iso_A2.shape)}")
+        _check_lengths(self.numbers, self.positions_A, self.occupancy, self.u_iso_A2)
         if not all(0 < side < float("inf") for side in self.cell_A):
             raise InputError("the box of a structure needs positive, finite sides", got=self.cell_A,
                              remedy="give a molecule a box, e.g. atoms.center(vacuum=10) in ASE")
@@ -57,6 +54,7 @@ def structure(numbers: list[int] | Tensor, positions_A: list[list[float]] | Tens
         raise InputError("a mean-square displacement is negative", got=float(columns["u_iso_A2"].min()))
     if bool((columns["occupancy"] < 0).any()) or bool((columns["occupancy"] > 1).any()):
         raise InputError("an occupancy lies outside 0..1", got=columns["occupancy"].tolist()[:8])
+    _check_lengths(z, *columns.values())
     return Structure(numbers=z, cell_A=cell_A, **columns)
 
 
@@ -106,6 +104,12 @@ def even_slices(given: Structure, thickness_A: float) -> Float[Tensor, " z"]:
     depth = given.cell_A[2]
     count = max(1, -int(-(depth / thickness_A - 1e-9) // 1))
     return torch.full((count,), depth / count, dtype=torch.float64)
+
+
+def _check_lengths(*columns: Tensor) -> None:
+    lengths = [column.shape[0] for column in columns]
+    if len(set(lengths)) > 1:
+        raise InputError("the columns of a structure differ in length", expected=f"{lengths[0]} atoms everywhere", got=lengths)
 
 
 def _fast_length(at_least: float) -> int:
