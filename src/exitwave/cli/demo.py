@@ -17,12 +17,12 @@ from exitwave.core.aberrations import aberrations, focus_in_words
 from exitwave.data import Calibration
 from exitwave.io import read_truth
 from exitwave.plot import Curve, Panel, comparison_figure, save
+from exitwave.plot.spectra import significant
 from exitwave.recon.calibrate import calibrate
 from exitwave.signal import frc
 from exitwave.simulate import FourDRecipe, fourd, write_fourd
 
-METHODS = ("parallax", "flipped-parallax", "ssb", "icom")
-SHOWN = ("flipped-parallax", "ssb", "icom")
+METHODS = ("flipped-parallax", "ssb", "icom")
 RECIPE = FourDRecipe(
     specimen="Au-nanoparticle", energy_eV=200e3, semiangle_mrad=20.0, scan_step_A=0.5, scan_shape=(96, 96), detector_px=(64, 64), detector_mrad=1.25,
     aberrations=MappingProxyType({"C10_A": -300.0, "C12_A": 40.0, "phi12_deg": 23.0}), rotation_deg=-54.0, transpose=True, centre_offset_px=(0.7, -0.4),
@@ -109,7 +109,7 @@ def _compare(truth: np.ndarray, results: dict[str, Reconstructed], recipe: FourD
             numbers = f"mean correlation {rings.mean(limit):.2f}, 1/2 at " + (f"{half:.2g} Å" if half else "no frequency")
             panels.append(Panel(name=LABELS[method], image=limited(done.image.image.numpy(), pitch, limit), numbers=numbers,
                                 rings=Curve(q_invA=rings.q_invA.numpy(), value=rings.value.numpy())))
-    title = f"gold nanoparticle on carbon, {recipe.dose_e_per_A2:.3g} e/Å², calibrated blind ({focus_in_words(aberrations(recipe.aberrations).polar()['C10_A'])})"
+    title = f"gold nanoparticle on carbon, {significant(recipe.dose_e_per_A2)} e/Å², calibrated blind ({focus_in_words(aberrations(recipe.aberrations).polar()['C10_A'])})"
     save(comparison_figure(panels, pitch_A=pitch, title=title, limit_invA=limit), png, force)
     return scores
 

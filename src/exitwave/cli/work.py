@@ -14,6 +14,7 @@ from exitwave.core.aberrations import focus_in_words
 from exitwave.data import Calibration, Dataset4D
 from exitwave.io import Plane, write_result, write_tiff
 from exitwave.plot import Curve, full_plane
+from exitwave.plot.spectra import significant
 from exitwave.recon.calibrate import Calibrated
 from exitwave.recon.direct.dense import DirectImage, reconstruct
 from exitwave.recon.direct.geometry import Geometry, geometry
@@ -110,7 +111,7 @@ def title_of(done: Reconstructed) -> str:
     """ "ssb phase, underfocus 30 nm, 1e4 e/Å^2": how people read it."""
     c10 = done.calibration.aberrations.get("C10_A")
     focus = f", {focus_in_words(float(c10.value))}" if c10 is not None and c10.value is not None else ""
-    return f"{LABELS.get(done.image.method, done.image.method)}{focus}, {done.metrics['dose_e_per_A2']:.3g} e/Å²"
+    return f"{LABELS.get(done.image.method, done.image.method)}{focus}, {significant(done.metrics['dose_e_per_A2'])} e/Å²"
 
 
 LABELS = {"ssb": "SSB phase", "parallax": "parallax", "flipped-parallax": "parallax, phase-flipped", "icom": "iCOM phase"}

@@ -59,11 +59,11 @@ def _shifts(axes: Axes, k_det: np.ndarray, measured_A: np.ndarray, fitted_A: np.
     away = np.hypot(*(measured_A - fitted_A).T)
     bar = figures.nice(longest)
     edge = 1.32 * reach
-    axes.plot([-0.95 * edge, -0.95 * edge + bar / scale], [0.93 * edge] * 2, color="black", lw=2.5, solid_capstyle="butt")
-    axes.text(-0.95 * edge + bar / scale + 0.05 * edge, 0.93 * edge, f"shift {figures.length_text(bar)}", va="center", fontsize=9)
-    axes.set(xlim=(-edge, edge), ylim=(1.04 * edge, -edge), aspect="equal", xlabel="detector $k_x$ (1/Å)", ylabel="detector $k_y$ (1/Å)",
+    axes.plot([-0.95 * edge, -0.95 * edge + bar / scale], [1.13 * edge] * 2, color="black", lw=2.5, solid_capstyle="butt")
+    axes.text(-0.95 * edge + bar / scale + 0.05 * edge, 1.13 * edge, f"{figures.length_text(bar)}", va="center", fontsize=9)
+    axes.set(xlim=(-edge, edge), ylim=(1.28 * edge, -edge), aspect="equal", xlabel="detector $k_x$ (1/Å)", ylabel="detector $k_y$ (1/Å)",
              title=f"shifts of virtual images (rms misfit {np.sqrt((away**2).mean()) if len(away) else 0:.2g} Å)")
-    axes.legend(loc="upper right", framealpha=0.85, borderpad=0.3)
+    axes.legend(loc="lower right", ncols=2, framealpha=0.85, borderpad=0.3, columnspacing=1.0)
 
 
 def _table(axes: Axes, c: Calibration, notes: Sequence[str]) -> None:
@@ -72,7 +72,10 @@ def _table(axes: Axes, c: Calibration, notes: Sequence[str]) -> None:
     for name, quantity in c.aberrations.items():
         stem, _, unit = name.partition("_")
         value, sigma, source = _texts(quantity, "Å" if unit == "A" else unit)
-        rows.append((stem, value + (f" ({focus_in_words(float(quantity.value))})" if name == "C10_A" and quantity.known else ""), sigma, source))
+        if name == "C10_A" and isinstance(quantity.value, (int, float)):
+            stem, value = "defocus (C10)", focus_in_words(quantity.value)
+            sigma = f"{sigma} Å" if sigma else ""
+        rows.append((stem, value, sigma, source))
     table = axes.table(cellText=rows, colLabels=("quantity", "value", "± 1 σ", "source"), colWidths=(0.23, 0.43, 0.17, 0.17), loc="upper center", cellLoc="left",
                        edges="horizontal")
     table.auto_set_font_size(False)

@@ -56,12 +56,14 @@ def _spectrum(axes: Axes, image: np.ndarray, ctf: np.ndarray, pitch_A: tuple[flo
     shade = np.where(lost, 1.0, np.nan)
     axes.imshow(shade, cmap=ListedColormap([figures.BLUE]), extent=(x0, x1, y1, y0), alpha=0.38, vmin=0, vmax=1)
     for factor, style in ((1, "--"), (2, "-")):
-        axes.add_patch(Circle((0, 0), factor * aperture_invA, fill=False, ls=style, lw=1.2, color=figures.ORANGE,
-                              label="aperture α" if factor == 1 else "2α"))
+        axes.add_patch(Circle((0, 0), factor * aperture_invA, fill=False, ls=style, lw=1.2, color=figures.ORANGE))
     reach = min(min(x1, y1), 2.3 * aperture_invA)
+    for factor, name in ((1, "α"), (2, "2α")):
+        at = factor * aperture_invA * 0.7071
+        if at < 0.93 * reach:
+            axes.text(at, -at, name, color="black", ha="center", va="center", fontsize=9,
+                      bbox={"boxstyle": "round,pad=0.15", "fc": figures.ORANGE, "ec": "none", "alpha": 0.95})
     axes.set(xlim=(-reach, reach), ylim=(reach, -reach), xlabel="$q_x$ (1/Å)", ylabel="$q_y$ (1/Å)", title="log |FFT|; blue: not transferred")
-    if aperture_invA < reach * 1.3:
-        axes.legend(loc="upper right", framealpha=0.85, borderpad=0.3)
 
 
 def _curves(axes: Axes, image: np.ndarray, ctf: np.ndarray, noise: np.ndarray, pitch_A: tuple[float, float], aperture_invA: float,
@@ -72,22 +74,24 @@ def _curves(axes: Axes, image: np.ndarray, ctf: np.ndarray, noise: np.ndarray, p
     top = float(transfer.value.max(initial=0.0))
     if rings is not None:
         use = rings.q_invA <= reach
-        axes.plot(rings.q_invA[use], rings.value[use], color=figures.GREEN, lw=1.4, label="half-set FRC")
+        seen = resolution_A is not None and 1 / resolution_A <= reach
+        axes.plot(rings.q_invA[use], rings.value[use], color=figures.GREEN, lw=1.4, label="half-set FRC" + (f" (1/7 at {resolution_A:.3g} Å)" if seen else ""))
         axes.axhline(1 / 7, color=figures.GREEN, lw=0.8, ls=":")
-        if resolution_A is not None and 1 / resolution_A <= reach:
+        if resolution_A is not None and seen:
             axes.axvline(1 / resolution_A, color=figures.GREEN, lw=0.8, ls=":")
-            axes.annotate(f"1/7 at {resolution_A:.3g} Å", (1 / resolution_A, 1.03), color=figures.GREEN, ha="center", va="bottom", fontsize=9)
         top = max(top, 1.0)
     for factor, name in ((1, "α"), (2, "2α")):
         if factor * aperture_invA <= reach:
             axes.axvline(factor * aperture_invA, color=figures.ORANGE, lw=1.0, ls="--" if factor == 1 else "-")
-            axes.text(factor * aperture_invA, -0.16, name, color=figures.RED, ha="right", va="center", fontsize=9)
+            axes.text(factor * aperture_invA, -0.13 * top, f"{name} ", color="black", ha="right", va="center", fontsize=9)
     axes.axhline(0, color=figures.GREY, lw=0.6)
-    axes.set(xlim=(0, reach), ylim=(-0.22, top * 1.13), xlabel="q (1/Å)", ylabel="transfer, correlation", title="transfer and signal")
+    axes.set(xlim=(0, reach), ylim=(-0.2 * top, top * 1.45), xlabel="q (1/Å)", ylabel="transfer, correlation", title="transfer and signal")
     beside = axes.twinx()
     beside.spines["right"].set_visible(True)
     signal = ssnr(image, noise, pitch_A, reach)
-    beside.semilogy(signal.q_invA, np.maximum(signal.value, 1e-3), color=figures.RED, lw=1.2, alpha=0.9, label="signal/noise power")
+    above = np.where(signal.value > 0.02, signal.value, np.nan)
+    beside.semilogy(signal.q_invA, above, color=figures.RED, lw=1.2, alpha=0.9, label="signal over noise")
+    beside.set_ylim(0.02, 10 ** (2.2 + np.log10(max(float(np.nanmax(above, initial=1.0)), 1.0))))
     beside.set_ylabel("signal over noise (power)", color=figures.RED)
     beside.tick_params(axis="y", labelcolor=figures.RED)
     lines = [*axes.get_lines()[: 2 if rings is not None else 1], beside.get_lines()[0]]
@@ -98,5 +102,6 @@ def ssnr(image: np.ndarray, noise: np.ndarray, pitch_A: tuple[float, float], to_
     """Ring means of (|F|^2 / pixels - noise) / noise, where `noise` (y, x) is the predicted variance of a coefficient over the count of pixels."""
     power = np.abs(np.fft.fft2(image - image.mean())) ** 2 / image.size
     total, floor = radial(power, pitch_A, to_invA), radial(noise.real, pitch_A, to_invA)
-    value = np.where(floor.value > 0, total.value / np.maximum(floor.value, 1e-300) - 1, 0.0)
+    heard = floor.value > 1e-3 * floor.value.max(initial=0.0)  # where no weight acts there is neither signal nor noise
+    value = np.where(heard, total.value / np.maximum(floor.value, 1e-300) - 1, 0.0)
     return Curve(q_invA=total.q_invA, value=value)

@@ -44,3 +44,9 @@ def untransferred(ctf: np.ndarray, pitch_A: tuple[float, float], limit_invA: flo
     """True where less than `least` of the largest transfer arrives, or beyond `limit_invA` (twice the aperture); corner origin."""
     size = np.abs(ctf)
     return (size < least * size.max()) | (frequency((ctf.shape[0], ctf.shape[1]), pitch_A) > limit_invA)
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """ "4820", "0.0312": a number as people write it, without an exponent where it is of ordinary size."""
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:.0f}" if 10 ** (digits - 1) <= abs(rounded) < 1e6 else f"{rounded:g}"

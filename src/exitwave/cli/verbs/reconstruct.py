@@ -1,0 +1,49 @@
+"""exitwave reconstruct: a phase image from a scan."""
+
+from typing import Any
+
+import click
+
+from exitwave.cli.options import calibration_options, device_option, file_options, force_option, json_option, recipe_option, work_options
+from exitwave.cli.verbs.calibrate import TWINS
+
+
+@click.command(name="reconstruct")
+@click.argument("file")
+@click.option("--method", "-m", required=True, help="parallax, flipped-parallax, ssb or icom.")
+@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False), help="HDF5 result with NeXus axes.")
+@click.option("--png", type=click.Path(dir_okay=False), help="Phase, FFT and transfer as a picture.")
+@click.option("--tiff", type=click.Path(dir_okay=False), help="The phase as calibrated 32-bit TIFF.")
+@recipe_option
+@click.option("--calibrate", "calibrate_first", is_flag=True, help="Measure rotation, handedness, aberrations first.")
+@click.option("--twin", type=click.Choice(TWINS), default="positive-phase", show_default=True, help="With --calibrate: what settles the 180-degree twin.")
+@click.option("--upsample", type=int, default=1, show_default=True, help="Image pixels per scan step; `exitwave plan` says how many the optics hold.")
+@calibration_options
+@file_options
+@work_options
+@device_option
+@force_option
+@json_option
+def command(file: str, method: str, output: str, png: str | None, tiff: str | None, recipe: str | None, calibrate_first: bool, twin: str, upsample: int,
+            reader: str | None, shape: tuple[int, ...] | None, dtype: str | None, scan_shape: tuple[int, ...] | None, threads: int | None,
+            memory: float | None, device: str, force: bool, as_json: bool, **optics: Any) -> None:
+    """The phase in FILE by a direct method. Flags override the recipe, the recipe overrides the file.
+
+    \b
+    Example:
+      exitwave reconstruct scan.h5 --method ssb --recipe recipe.yaml -o phase.h5 --png phase.png
+      exitwave reconstruct scan.h5 --method flipped-parallax --calibrate -o phase.h5 --upsample 2
+    """
+    from exitwave.cli.reconstruct import Outputs, run
+    from exitwave.cli.session import begin, check_outputs, only_cpu, opened
+    from exitwave.cli.work import check_upsample
+    from exitwave.recon.direct.weights import weight_named
+
+    weight_named(method)
+    check_upsample(upsample)
+    only_cpu(device)
+    check_outputs(force, output, png, tiff)
+    budget = begin(threads, memory)
+    data = opened(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape)
+    run(data, method, Outputs(result=output, png=png, tiff=tiff), recipe=recipe, twin=twin if calibrate_first else None, upsample=upsample, optics=optics,
+        budget=budget, force=force, as_json=as_json)
