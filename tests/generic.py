@@ -15,7 +15,9 @@ BEAM = Beam.electron(80e3)
 WINDOW = Grid(shape=(15, 18), pitch_A=(0.31, 0.27))
 FIELD = Grid(shape=(21, 25), pitch_A=(0.31, 0.27))
 SQUARE = Grid(shape=(17, 17), pitch_A=(0.29, 0.29))
-ODD = aberrations({"C10_A": -70.0, "C12_A": 40.0, "phi12_deg": 23.0, "C21_A": 900.0, "phi21_deg": -51.0, "C23_A": 700.0, "phi23_deg": 17.0, "C30_A": 3e4})
+ODD = aberrations(
+    {"C10_A": -70.0, "C12_A": 40.0, "phi12_deg": 23.0, "C21_A": 900.0, "phi21_deg": -51.0, "C23_A": 700.0, "phi23_deg": 17.0, "C30_A": 3e4}
+)
 SEMIANGLE_MRAD = 24.0
 
 
@@ -44,9 +46,14 @@ def moved(field: Tensor, grid: Grid, by_A: tuple[float, float]) -> Tensor:
     return torch.fft.ifft2(torch.fft.fft2(field) * torch.exp(-2j * pi * (ky * by_A[0] + kx * by_A[1]))).real
 
 
-def modes(grid: Grid = WINDOW, *, aberration: Aberrations = ODD, semiangle_mrad: float = SEMIANGLE_MRAD, dtype: torch.dtype = torch.complex128) -> Illumination:
+def modes(
+    grid: Grid = WINDOW, *, aberration: Aberrations = ODD, semiangle_mrad: float = SEMIANGLE_MRAD, dtype: torch.dtype = torch.complex128
+) -> Illumination:
     """Two incoherent probes with unlike aberrations, 0.7 and 0.3 of the beam."""
-    waves = [probe(grid, BEAM, semiangle_mrad=a * semiangle_mrad, aberrations=ab, dtype=dtype) for a, ab in ((1.0, aberration), (0.8, aberrations(defocus_A=-30.0)))]
+    waves = [
+        probe(grid, BEAM, semiangle_mrad=a * semiangle_mrad, aberrations=ab, dtype=dtype)
+        for a, ab in ((1.0, aberration), (0.8, aberrations(defocus_A=-30.0)))
+    ]
     return Illumination(grid=grid, modes=torch.stack([0.7**0.5 * waves[0], 0.3**0.5 * waves[1]]))
 
 
@@ -69,7 +76,12 @@ def experiment(**changes: Any) -> Experiment:
     """A scanned far-field experiment in complex128; every field can be replaced."""
     given: dict[str, Any] = {"illumination": modes(), "specimen": specimen(), "scan": Scan(positions_A=positions())} | changes
     given.setdefault("dose_e", torch.tensor(100.0, dtype=torch.float64))
-    return Experiment(**({"beam": BEAM, "transfer": FarField(), "detectors": (Bucket(), Pattern()), "tilt_mrad": torch.tensor([6.0, -9.0], dtype=torch.float64)} | given))
+    return Experiment(
+        **(
+            {"beam": BEAM, "transfer": FarField(), "detectors": (Bucket(), Pattern()), "tilt_mrad": torch.tensor([6.0, -9.0], dtype=torch.float64)}
+            | given
+        )
+    )
 
 
 class Pattern:

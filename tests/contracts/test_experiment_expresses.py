@@ -11,8 +11,23 @@ from torch import Tensor
 from exitwave.core import Beam, Grid, aberrations
 from exitwave.optics import fresnel, probe
 from exitwave.wave import (
-    Annulus, Drift, Experiment, FarField, Illumination, Image, Lens, Pixels, Scan, Segments, Specimen, expected, expected_mixture, plane_wave, raster_scan,
-    spiral_scan, transmission,
+    Annulus,
+    Drift,
+    Experiment,
+    FarField,
+    Illumination,
+    Image,
+    Lens,
+    Pixels,
+    Scan,
+    Segments,
+    Specimen,
+    expected,
+    expected_mixture,
+    plane_wave,
+    raster_scan,
+    spiral_scan,
+    transmission,
 )
 from tests.generic import BEAM, FIELD, ODD, SQUARE, experiment, modes, moved, positions, smooth, specimen, worst
 
@@ -23,8 +38,12 @@ DOSE = torch.tensor(1000.0, dtype=torch.float64)
 def image(**changes: object) -> Experiment:
     """A plane wave on a specimen that fills the field."""
     made: dict[str, object] = {
-        "beam": BEAM, "illumination": plane_wave(GRID, torch.complex128), "specimen": specimen(GRID, 2), "transfer": Lens(aberrations=ODD),
-        "detectors": (Image(psf_px=0.6),), "dose_e": DOSE,
+        "beam": BEAM,
+        "illumination": plane_wave(GRID, torch.complex128),
+        "specimen": specimen(GRID, 2),
+        "transfer": Lens(aberrations=ODD),
+        "detectors": (Image(psf_px=0.6),),
+        "dose_e": DOSE,
     }
     return Experiment(**(made | changes))  # type: ignore[arg-type]
 
@@ -36,11 +55,14 @@ def far_field(x: Experiment, psi: Tensor) -> Tensor:
         psi = psi * t
         if i + 1 < len(fields):
             psi = torch.fft.ifft2(torch.fft.fft2(psi) * fresnel(x.specimen.grid, x.beam, x.specimen.dz_A[i], x.tilt_mrad, dtype=torch.complex128))
-    return (torch.fft.fft2(psi, norm="ortho").abs() ** 2)
+    return torch.fft.fft2(psi, norm="ortho").abs() ** 2
 
 
 def test_a_focal_series_with_focal_spread() -> None:
-    series = [image(transfer=Lens(aberrations=aberrations({"C30_A": 1.2e7}, defocus_A=float(d)), aperture_mrad=15.0, focal_spread_A=30.0)) for d in (0, 300, 600)]
+    series = [
+        image(transfer=Lens(aberrations=aberrations({"C30_A": 1.2e7}, defocus_A=float(d)), aperture_mrad=15.0, focal_spread_A=30.0))
+        for d in (0, 300, 600)
+    ]
     pictures = [expected(x)[0] for x in series]
     assert all(p.shape == (1, 16, 15) and bool((p >= 0).all()) for p in pictures)
     assert all(float(p.sum()) <= float(DOSE) * (1 + 1e-12) for p in pictures)
@@ -61,7 +83,11 @@ def test_focal_spread_is_also_a_quadrature_of_experiments() -> None:
 
 def test_a_convergent_beam_pattern() -> None:
     probe_there = Illumination(grid=GRID, modes=probe(GRID, BEAM, semiangle_mrad=20.0, aberrations=ODD, dtype=torch.complex128)[None])
-    x = image(illumination=probe_there, transfer=FarField(), detectors=(Pixels(shape=(15, 15), pitch_mrad=6.0, centre_px=(7.0, 7.0)), Annulus(inner_mrad=0.0, outer_mrad=20.0)))
+    x = image(
+        illumination=probe_there,
+        transfer=FarField(),
+        detectors=(Pixels(shape=(15, 15), pitch_mrad=6.0, centre_px=(7.0, 7.0)), Annulus(inner_mrad=0.0, outer_mrad=20.0)),
+    )
     frame, bright_field = expected(x)
     assert frame.shape == (1, 15, 15)
     assert bright_field.shape == (1,)
@@ -72,7 +98,11 @@ def test_a_convergent_beam_pattern() -> None:
 
 def test_stem_with_three_detectors_at_once() -> None:
     scan = raster_scan((3, 4), (0.7, 0.9))
-    detectors = (Annulus(inner_mrad=0.0, outer_mrad=24.0), Segments(edges_mrad=(12.0, 24.0, 48.0), sectors=4, rotation_deg=20.0), Annulus(inner_mrad=40.0, outer_mrad=65.0))
+    detectors = (
+        Annulus(inner_mrad=0.0, outer_mrad=24.0),
+        Segments(edges_mrad=(12.0, 24.0, 48.0), sectors=4, rotation_deg=20.0),
+        Annulus(inner_mrad=40.0, outer_mrad=65.0),
+    )
     x = experiment(scan=scan, detectors=detectors)
     bright, segments, dark = expected(x)
     assert bright.shape == dark.shape == (12,)
@@ -122,9 +152,7 @@ def test_mixed_states_are_the_weighted_sum_of_single_states() -> None:
     both = modes()
     x = experiment(illumination=both)
     share = (both.modes.abs() ** 2).sum((1, 2))
-    parts = [
-        (float(w), replace(x, illumination=Illumination(grid=both.grid, modes=(both.modes[i : i + 1] / w.sqrt())))) for i, w in enumerate(share)
-    ]
+    parts = [(float(w), replace(x, illumination=Illumination(grid=both.grid, modes=(both.modes[i : i + 1] / w.sqrt())))) for i, w in enumerate(share)]
     assert share.tolist() == pytest.approx([0.7, 0.3])
     assert worst(expected_mixture(parts)[1], expected(x)[1]) < 1e-12
 
@@ -158,10 +186,19 @@ def x_ray(energy_eV: float = 9e3) -> Experiment:
     """A plane X-ray wave, an absorbing specimen, 5 mm of air and a camera."""
     grid, beam = Grid(shape=(16, 15), pitch_A=(5e3, 4e3)), Beam.photon(energy_eV)
     thick = Specimen(
-        grid=grid, dz_A=torch.tensor([0.0], dtype=torch.float64), phase_rad=specimen(grid, 1).phase_rad, at_beam=Beam.photon(9e3),
+        grid=grid,
+        dz_A=torch.tensor([0.0], dtype=torch.float64),
+        phase_rad=specimen(grid, 1).phase_rad,
+        at_beam=Beam.photon(9e3),
     )
-    return Experiment(beam=beam, illumination=plane_wave(grid, torch.complex128), specimen=thick,
-                      transfer=Drift(distance_A=torch.tensor(5e7, dtype=torch.float64)), detectors=(Image(),), dose_e=DOSE)
+    return Experiment(
+        beam=beam,
+        illumination=plane_wave(grid, torch.complex128),
+        specimen=thick,
+        transfer=Drift(distance_A=torch.tensor(5e7, dtype=torch.float64)),
+        detectors=(Image(),),
+        dose_e=DOSE,
+    )
 
 
 def test_near_field_x_rays() -> None:

@@ -68,7 +68,10 @@ def test_propagating_by_dz_adds_dz_to_c10() -> None:
 def test_positive_defocus_is_underfocus_and_the_focus_lies_downstream() -> None:
     grid = Grid(shape=(45, 48), pitch_A=(0.31, 0.27))
     under = probe(grid, BEAM, semiangle_mrad=24.0, aberrations=aberrations(defocus_A=80.0), dtype=torch.complex128)
-    peaks = [float((ifft2(fft2(under) * fresnel(grid, BEAM, dz, band_limit=None, dtype=torch.complex128)).abs() ** 2).max()) for dz in (0.0, 40.0, 80.0, 120.0)]
+    peaks = [
+        float((ifft2(fft2(under) * fresnel(grid, BEAM, dz, band_limit=None, dtype=torch.complex128)).abs() ** 2).max())
+        for dz in (0.0, 40.0, 80.0, 120.0)
+    ]
     focused = probe(grid, BEAM, semiangle_mrad=24.0, dtype=torch.complex128)
     assert peaks.index(max(peaks)) == 2
     assert peaks[2] == pytest.approx(float((focused.abs() ** 2).max()), rel=1e-10)
@@ -87,8 +90,15 @@ def test_an_attractive_atom_focuses_the_beam_downstream() -> None:
     bump = 0.3 * torch.exp(-(y**2 + x**2) / 8)
     for sign, focuses in ((1, True), (-1, False)):
         thin = Specimen(grid=grid, dz_A=torch.zeros(1, dtype=torch.float64), phase_rad=sign * bump[None], at_beam=BEAM)
-        seen = experiment(illumination=plane_wave(grid, torch.complex128), specimen=thin, scan=None, tilt_mrad=None, detectors=(Image(),),
-                          transfer=Drift(distance_A=torch.tensor(200.0, dtype=torch.float64)), dose_e=torch.tensor(float(63 * 64), dtype=torch.float64))
+        seen = experiment(
+            illumination=plane_wave(grid, torch.complex128),
+            specimen=thin,
+            scan=None,
+            tilt_mrad=None,
+            detectors=(Image(),),
+            transfer=Drift(distance_A=torch.tensor(200.0, dtype=torch.float64)),
+            dose_e=torch.tensor(float(63 * 64), dtype=torch.float64),
+        )
         on_axis = float(expected(seen)[0][0, 0, 0])
         assert (on_axis > 1.05) if focuses else (on_axis < 0.95)
 
@@ -227,7 +237,9 @@ def test_single_precision_waves_keep_large_phases() -> None:
     far = aberrations(defocus_A=1.35e5)
     ky, kx = grid.k_invA()
     assert float(chi_rad(far, BEAM, ky, kx).abs().max()) > 1e3
-    single, double = (fft2(probe(grid, BEAM, semiangle_mrad=8.0, aberrations=far, dtype=d).to(torch.complex128)) for d in (torch.complex64, torch.complex128))
+    single, double = (
+        fft2(probe(grid, BEAM, semiangle_mrad=8.0, aberrations=far, dtype=d).to(torch.complex128)) for d in (torch.complex64, torch.complex128)
+    )
     assert worst(single, double) < 1e-6
     assert probe(grid, BEAM, semiangle_mrad=8.0, aberrations=far).dtype == torch.complex64
 
@@ -250,6 +262,10 @@ def test_a_ray_of_frequency_k_crosses_at_lambda_c10_k() -> None:
 
 def test_a_ring_on_axis_sees_the_beam_along_the_beam() -> None:
     """Angles of a detector are measured from the (tilted) beam: an untouched plane wave lies in the middle."""
-    nothing = Specimen(grid=WINDOW, dz_A=torch.ones(2, dtype=torch.float64), phase_rad=torch.zeros((2, *WINDOW.shape), dtype=torch.float64), at_beam=BEAM)
-    x = experiment(illumination=plane_wave(WINDOW, torch.complex128), specimen=nothing, scan=None, detectors=(Annulus(inner_mrad=0.0, outer_mrad=8.0),))
+    nothing = Specimen(
+        grid=WINDOW, dz_A=torch.ones(2, dtype=torch.float64), phase_rad=torch.zeros((2, *WINDOW.shape), dtype=torch.float64), at_beam=BEAM
+    )
+    x = experiment(
+        illumination=plane_wave(WINDOW, torch.complex128), specimen=nothing, scan=None, detectors=(Annulus(inner_mrad=0.0, outer_mrad=8.0),)
+    )
     assert float(expected(x)[0]) == pytest.approx(100.0, rel=1e-12)

@@ -1,6 +1,7 @@
 """Laws of the forward model: energy, symmetry, reciprocity, invariance to how the work is cut, detectors, counts."""
 
 from dataclasses import replace
+from itertools import pairwise
 from math import pi, radians
 
 import numpy as np
@@ -15,12 +16,47 @@ from exitwave.core.seeds import generator_at
 from exitwave.core.threads import set_threads
 from exitwave.optics import band, fresnel, probe, rotated
 from exitwave.wave import (
-    Annulus, Bucket, Detector, Drift, Experiment, FarField, Illumination, Image, Lens, Noise, Pixels, Scan, Segments, Specimen, counts, expected, multislice,
-    plane_wave, transmission,
+    Annulus,
+    Bucket,
+    Detector,
+    Drift,
+    Experiment,
+    FarField,
+    Illumination,
+    Image,
+    Lens,
+    Noise,
+    Pixels,
+    Scan,
+    Segments,
+    Specimen,
+    counts,
+    expected,
+    multislice,
+    plane_wave,
+    transmission,
 )
-from tests.generic import BEAM, FIELD, ODD, SEMIANGLE_MRAD, SQUARE, WINDOW, experiment, modes, moved, noise, pattern, positions, smooth, specimen, worst
+from tests.generic import (
+    BEAM,
+    FIELD,
+    ODD,
+    SEMIANGLE_MRAD,
+    SQUARE,
+    WINDOW,
+    experiment,
+    modes,
+    moved,
+    noise,
+    pattern,
+    positions,
+    smooth,
+    specimen,
+    worst,
+)
 
-FLAT = Specimen(grid=FIELD, dz_A=torch.tensor([4.0, 7.0, 5.0], dtype=torch.float64), phase_rad=torch.zeros((3, *FIELD.shape), dtype=torch.float64), at_beam=BEAM)
+FLAT = Specimen(
+    grid=FIELD, dz_A=torch.tensor([4.0, 7.0, 5.0], dtype=torch.float64), phase_rad=torch.zeros((3, *FIELD.shape), dtype=torch.float64), at_beam=BEAM
+)
 CLEAR = specimen(absorbs=False)
 DOUBLE = torch.complex128
 
@@ -51,7 +87,7 @@ def test_energy_falls_slice_by_slice_and_never_rises() -> None:
     kernels = list(fresnel(WINDOW, BEAM, torch.tensor([4.0, 7.0, 5.0, 6.0], dtype=torch.float64), dtype=DOUBLE))
     _, kept = multislice(psi, field, kernels, keep=range(4))
     energy = [1.0] + [float((w.abs() ** 2).sum()) for w in kept]
-    assert all(later <= earlier + 1e-13 for earlier, later in zip(energy[:-1], energy[1:], strict=True))
+    assert all(later <= earlier + 1e-13 for earlier, later in pairwise(energy))
 
 
 def test_absorption_only_takes_energy_away() -> None:
@@ -107,8 +143,15 @@ def test_an_attractive_gaussian_focuses_and_a_repulsive_one_spreads() -> None:
     lens = Specimen(grid=grid, dz_A=torch.zeros(1, dtype=torch.float64), phase_rad=0.3 * torch.exp(-(y**2 + x**2) / 8)[None], at_beam=BEAM)
     seen = []
     for distance in (1.0, 100.0, 200.0):
-        bright = experiment(specimen=lens, illumination=plane_wave(grid, DOUBLE), scan=None, tilt_mrad=None, detectors=(Image(),),
-                            transfer=Drift(distance_A=torch.tensor(distance, dtype=torch.float64)), dose_e=torch.tensor(63.0 * 64, dtype=torch.float64))
+        bright = experiment(
+            specimen=lens,
+            illumination=plane_wave(grid, DOUBLE),
+            scan=None,
+            tilt_mrad=None,
+            detectors=(Image(),),
+            transfer=Drift(distance_A=torch.tensor(distance, dtype=torch.float64)),
+            dose_e=torch.tensor(63.0 * 64, dtype=torch.float64),
+        )
         seen.append(float(expected(bright)[0][0, 0, 0]))
     # thin-lens estimate for a short way: I = 1 - lambda z / 2 pi laplace(phase), laplace = -2 * 0.3 / 4 on axis
     assert seen[0] == pytest.approx(1 + BEAM.wavelength_A / (2 * pi) * 0.15, rel=1e-4)
@@ -125,10 +168,17 @@ def test_moving_specimen_and_positions_together_changes_nothing(whole: bool) -> 
     window = Grid(shape=(31, 34), pitch_A=fine.pitch_A) if whole else fine
     by_A = (3 * 0.15, -5 * 0.14) if whole else (0.371 * 0.15, -2.613 * 0.14)
     phase = torch.complex(smooth(fine, 3, band=0.15), 0.05 * smooth(fine, 3, band=0.15, seed=9) + 0.2)
-    here = experiment(illumination=modes(window), specimen=specimen(fine, phase_rad=phase, oversample=2),
-                      scan=Scan(positions_A=positions(4, fine)), detectors=(Bucket(),))
-    there = replace(here, specimen=replace(here.specimen, phase_rad=moved(phase, fine, by_A)),
-                    scan=Scan(positions_A=here.scan.positions_A + torch.tensor(by_A, dtype=torch.float64)))
+    here = experiment(
+        illumination=modes(window),
+        specimen=specimen(fine, phase_rad=phase, oversample=2),
+        scan=Scan(positions_A=positions(4, fine)),
+        detectors=(Bucket(),),
+    )
+    there = replace(
+        here,
+        specimen=replace(here.specimen, phase_rad=moved(phase, fine, by_A)),
+        scan=Scan(positions_A=here.scan.positions_A + torch.tensor(by_A, dtype=torch.float64)),
+    )
     only = replace(here, specimen=there.specimen)
     assert worst(pattern(there), pattern(here)) < 1e-6
     assert worst(pattern(only), pattern(here)) > 1e-2
@@ -139,8 +189,11 @@ def apart_after_a_move(oversample: int, band_limit: float | None, *, rms_rad: fl
     grid, by_A = Grid(shape=(49, 53), pitch_A=(0.15, 0.14)), (0.371 * 0.15, -2.613 * 0.14)
     strong = specimen(grid, absorbs=False, phase_rad=smooth(grid, 3, rms_rad=rms_rad, band=content), oversample=oversample)
     here = experiment(illumination=modes(grid), specimen=strong, scan=Scan(positions_A=positions(4, grid)), band_limit=band_limit)
-    there = replace(here, specimen=replace(strong, phase_rad=moved(strong.phase_rad, grid, by_A)),
-                    scan=Scan(positions_A=here.scan.positions_A + torch.tensor(by_A, dtype=torch.float64)))  # type: ignore[union-attr]
+    there = replace(
+        here,
+        specimen=replace(strong, phase_rad=moved(strong.phase_rad, grid, by_A)),
+        scan=Scan(positions_A=here.scan.positions_A + torch.tensor(by_A, dtype=torch.float64)),
+    )  # type: ignore[union-attr]
     inside = band(grid, 2 / 3)
     return worst(pattern(there) * inside, pattern(here) * inside)
 
@@ -164,7 +217,12 @@ SQUARE_FIELD = Grid(shape=(23, 23), pitch_A=SQUARE.pitch_A)
 
 def on_squares(lens: Aberrations, phase: Tensor, spots: Tensor, tilt: Tensor) -> Experiment:
     light = probe(SQUARE, BEAM, semiangle_mrad=SEMIANGLE_MRAD, aberrations=lens, dtype=DOUBLE)[None]
-    return experiment(illumination=Illumination(grid=SQUARE, modes=light), specimen=specimen(SQUARE_FIELD, phase_rad=phase), scan=Scan(positions_A=spots), tilt_mrad=tilt)
+    return experiment(
+        illumination=Illumination(grid=SQUARE, modes=light),
+        specimen=specimen(SQUARE_FIELD, phase_rad=phase),
+        scan=Scan(positions_A=spots),
+        tilt_mrad=tilt,
+    )
 
 
 def test_a_quarter_turn_commutes_with_the_model() -> None:
@@ -180,7 +238,9 @@ def test_a_quarter_turn_commutes_with_the_model() -> None:
 def test_exchanging_x_and_y_commutes_with_the_model() -> None:
     """Transposed, an angle phi becomes 90 degrees - phi."""
     phase, spots, tilt = specimen(SQUARE_FIELD).phase_rad, positions(3, SQUARE), torch.tensor([6.0, -9.0], dtype=torch.float64)
-    mirror = {f"phi{n}{m}_deg": 90 - v for (n, m), v in zip(ODD.terms, [ODD.polar().get(f"phi{n}{m}_deg", 0.0) for n, m in ODD.terms], strict=True) if m}
+    mirror = {
+        f"phi{n}{m}_deg": 90 - v for (n, m), v in zip(ODD.terms, [ODD.polar().get(f"phi{n}{m}_deg", 0.0) for n, m in ODD.terms], strict=True) if m
+    }
     lens = aberrations({k: v for k, v in ODD.polar().items() if k.startswith("C")} | mirror)
     straight = pattern(on_squares(ODD, phase, spots, tilt))
     swapped = pattern(on_squares(lens, phase.mT, spots.flip(1), tilt.flip(0)))
@@ -195,10 +255,18 @@ def test_reciprocity_of_bright_field_stem_and_tem() -> None:
     y, x = torch.broadcast_tensors(*grid.r_A())
     point = Pixels(shape=(1, 1), pitch_mrad=1e3 * BEAM.wavelength_A / 6.0, centre_px=(0.0, 0.0))
     light = Illumination(grid=grid, modes=probe(grid, BEAM, semiangle_mrad=20.0, aberrations=ODD, dtype=DOUBLE)[None])
-    stem = experiment(illumination=light, specimen=thick, scan=Scan(positions_A=torch.stack([y, x], -1).reshape(-1, 2)), detectors=(point,), tilt_mrad=None)
+    stem = experiment(
+        illumination=light, specimen=thick, scan=Scan(positions_A=torch.stack([y, x], -1).reshape(-1, 2)), detectors=(point,), tilt_mrad=None
+    )
     reversed_ = replace(thick, phase_rad=thick.phase_rad.flip(0), dz_A=torch.tensor([7.0, 4.0, 0.0], dtype=torch.float64))
-    tem = experiment(illumination=plane_wave(grid, DOUBLE), specimen=reversed_, scan=None, tilt_mrad=None, detectors=(Image(),),
-                     transfer=Lens(aberrations=rotated(ODD, pi), aperture_mrad=20.0))
+    tem = experiment(
+        illumination=plane_wave(grid, DOUBLE),
+        specimen=reversed_,
+        scan=None,
+        tilt_mrad=None,
+        detectors=(Image(),),
+        transfer=Lens(aberrations=rotated(ODD, pi), aperture_mrad=20.0),
+    )
     a, b = expected(stem)[0].reshape(grid.shape), expected(tem)[0][0]
     assert worst(a / a.mean(), b / b.mean()) < 1e-11
     wrong = expected(replace(tem, transfer=Lens(aberrations=ODD, aperture_mrad=20.0)))[0][0]
@@ -209,7 +277,9 @@ def test_reciprocity_of_bright_field_stem_and_tem() -> None:
 
 
 def single_precision() -> Experiment:
-    x = experiment(scan=Scan(positions_A=positions(24)), detectors=(Pixels(shape=(11, 13), pitch_mrad=9.0, centre_px=(5.0, 6.0), rotation_deg=12.0), Bucket()))
+    x = experiment(
+        scan=Scan(positions_A=positions(24)), detectors=(Pixels(shape=(11, 13), pitch_mrad=9.0, centre_px=(5.0, 6.0), rotation_deg=12.0), Bucket())
+    )
     return to(x, dtype=torch.float32)
 
 
@@ -280,7 +350,9 @@ def test_a_ring_measures_its_area() -> None:
 
 def covering(rotation_deg: float = 0.0, pitch_px: float = 1.37) -> Pixels:
     """A camera of 65 x 63 that reaches beyond the pattern whatever its rotation."""
-    return Pixels(shape=(65, 63), pitch_mrad=1e3 * BEAM.wavelength_A * max(WINDOW.dk_invA) * pitch_px, centre_px=(32.3, 30.6), rotation_deg=rotation_deg)
+    return Pixels(
+        shape=(65, 63), pitch_mrad=1e3 * BEAM.wavelength_A * max(WINDOW.dk_invA) * pitch_px, centre_px=(32.3, 30.6), rotation_deg=rotation_deg
+    )
 
 
 @pytest.mark.parametrize("degrees", [0.0, 90.0, 180.0, -90.0])
@@ -324,9 +396,17 @@ def test_a_point_spread_moves_electrons_but_makes_none() -> None:
     assert float((blurred.sum(1) * offset**2).sum()) == pytest.approx(1.3**2, rel=1e-6)
 
 
-@pytest.mark.parametrize("detector", [
-    Bucket(), Image(psf_px=0.8), Annulus(inner_mrad=4.0, outer_mrad=30.0), Segments(edges_mrad=(0.0, 20.0, 50.0), sectors=5), covering(), covering(21.0),
-])
+@pytest.mark.parametrize(
+    "detector",
+    [
+        Bucket(),
+        Image(psf_px=0.8),
+        Annulus(inner_mrad=4.0, outer_mrad=30.0),
+        Segments(edges_mrad=(0.0, 20.0, 50.0), sectors=5),
+        covering(),
+        covering(21.0),
+    ],
+)
 def test_detectors_are_linear_and_never_make_electrons(detector: Detector) -> None:
     a, b = spread_out(), noise((3, *WINDOW.shape), 11).abs()
     assert worst(detector(2 * a + 3 * b, WINDOW, BEAM), 2 * detector(a, WINDOW, BEAM) + 3 * detector(b, WINDOW, BEAM)) < 1e-12
@@ -358,7 +438,9 @@ def test_counts_have_the_stated_mean_and_variance(gain: float) -> None:
     variance = fano * gain * mean
     assert float(drawn.mean()) == pytest.approx(gain * mean, abs=5 * (variance / size) ** 0.5)
     kurtosis = float(((drawn - drawn.mean()) ** 4).mean()) / float(drawn.var()) ** 2
-    assert float(drawn.var() / drawn.mean()) == pytest.approx(fano, rel=5 * ((kurtosis - 1) / size) ** 0.5 + 5 * (variance / size) ** 0.5 / (gain * mean))
+    assert float(drawn.var() / drawn.mean()) == pytest.approx(
+        fano, rel=5 * ((kurtosis - 1) / size) ** 0.5 + 5 * (variance / size) ** 0.5 / (gain * mean)
+    )
 
 
 def test_an_ideal_counter_is_poisson() -> None:

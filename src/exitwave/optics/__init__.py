@@ -5,4 +5,6 @@ from exitwave.optics.ctf import envelope, lens_transfer, phase_contrast
 from exitwave.optics.probe import aperture, probe, soft_disk
 from exitwave.optics.propagate import band, exact, fresnel
 
-__all__ = ["aperture", "band", "chi_rad", "envelope", "exact", "fresnel", "lens_transfer", "phase_contrast", "probe", "rotated", "shift_A", "soft_disk"]
+__all__ = [
+    "aperture", "band", "chi_rad", "envelope", "exact", "fresnel", "lens_transfer", "phase_contrast", "probe", "rotated", "shift_A", "soft_disk",
+]

@@ -19,8 +19,10 @@ def aperture(grid: Grid, beam: Beam, semiangle_mrad: float | Tensor, device: tor
     ky, kx = grid.k_invA(device)
     edge_invA = semiangle_mrad * 1e-3 / beam.wavelength_A
     if float(_plain(edge_invA)) >= grid.nyquist_invA:
-        raise CalibrationError("the aperture reaches beyond the grid's band", expected=f"a semi-angle under {grid.nyquist_invA * beam.wavelength_A * 1e3:.4g} mrad",
-                               got=f"{float(_plain(semiangle_mrad)):.4g} mrad", remedy="take a finer pitch")
+        raise CalibrationError(
+            "the aperture reaches beyond the grid's band", expected=f"a semi-angle under {grid.nyquist_invA * beam.wavelength_A * 1e3:.4g} mrad",
+            got=f"{float(_plain(semiangle_mrad)):.4g} mrad", remedy="take a finer pitch",
+        )
     return soft_disk(ky, kx, edge_invA, grid.dk_invA)
 
 
@@ -28,7 +30,7 @@ def soft_disk(ky: Tensor, kx: Tensor, edge_invA: float | Tensor, dk_invA: tuple[
     """1 inside `edge_invA`, 0 outside, linear over one pixel width measured along the edge's normal. Any dk > 0, also of a non-square pixel."""
     k = torch.sqrt(ky**2 + kx**2)
     width = torch.sqrt((ky * dk_invA[0]) ** 2 + (kx * dk_invA[1]) ** 2) / torch.clamp(k, min=1e-30)
-    width = torch.where(k > 0, width, torch.as_tensor(max(dk_invA), dtype=k.dtype, device=k.device))
+    width = torch.where(k > 0, width, torch.as_tensor(min(dk_invA), dtype=k.dtype, device=k.device))
     return torch.clamp((edge_invA - k) / width + 0.5, 0.0, 1.0)
 
 

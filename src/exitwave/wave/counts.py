@@ -12,14 +12,15 @@ from exitwave.core.errors import InputError
 class Noise:
     """A counting detector: Poisson electrons, each of which makes 1 + Poisson(counts_per_electron - 1) counts in its pixel.
 
-    `counts_per_electron` = 1 is an ideal counter. The variance over mean of the counts is then g + 1 - 1/g for g counts per electron.
+    `counts_per_electron` = 1 is an ideal counter. With N electrons of mean m and g counts each the counts have
+    mean g m and variance E[(g - 1) N] + var(g N) = (g - 1 + g^2) m, so variance over mean is g + 1 - 1/g.
     """
 
     counts_per_electron: float = 1.0
 
     def __post_init__(self) -> None:
         if self.counts_per_electron < 1:
-            raise InputError("an electron that is counted makes at least one count", expected="counts_per_electron >= 1", got=self.counts_per_electron)
+            raise InputError("a counted electron makes at least one count", expected="counts_per_electron >= 1", got=self.counts_per_electron)
 
 
 POISSON = Noise()

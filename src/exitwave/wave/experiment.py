@@ -40,9 +40,16 @@ class Experiment:
 
     def __post_init__(self) -> None:
         if self.illumination.grid.pitch_A != self.specimen.grid.pitch_A:
-            raise InputError("illumination and specimen need the same pitch", expected=f"{self.specimen.grid.pitch_A} A", got=f"{self.illumination.grid.pitch_A} A")
+            pitches = self.specimen.grid.pitch_A, self.illumination.grid.pitch_A
+            raise InputError("illumination and specimen need the same pitch", expected=f"{pitches[0]} A", got=f"{pitches[1]} A")
         if self.scan is None and self.illumination.grid.shape != self.specimen.grid.shape:
-            raise InputError("without a scan the illumination fills the specimen's field", expected=self.specimen.grid.shape, got=self.illumination.grid.shape)
+            shapes = self.specimen.grid.shape, self.illumination.grid.shape
+            raise InputError("without a scan the illumination fills the specimen's field", expected=shapes[0], got=shapes[1])
+        positions = 1 if self.scan is None else self.scan.positions_A.shape[0]
+        if self.dose_e.ndim and tuple(self.dose_e.shape) != (positions,):
+            raise InputError("the dose is one number, or one for each scan position", expected=(positions,), got=tuple(self.dose_e.shape))
+        if self.tilt_mrad is not None and tuple(self.tilt_mrad.shape) != (2,):
+            raise InputError("the beam tilt is (y, x) in mrad", expected=(2,), got=tuple(self.tilt_mrad.shape))
 
 
 def expected(x: Experiment, index: Int[Tensor, "b"] | None = None) -> tuple[Tensor, ...]:

@@ -29,9 +29,13 @@ class Specimen:
     oversample: int = 1
 
     def __post_init__(self) -> None:
-        if self.phase_rad.ndim < 3 or tuple(self.phase_rad.shape[-2:]) != tuple(self.grid.shape) or self.phase_rad.shape[-3] != self.dz_A.shape[0]:
-            raise InputError("a specimen's phase does not fit its grid", expected=f"(*config, {self.dz_A.shape[0]}, {self.grid.shape[0]}, {self.grid.shape[1]})",
-                             got=tuple(self.phase_rad.shape))
+        want = (self.dz_A.shape[0], *self.grid.shape) if self.dz_A.ndim == 1 else None
+        if want is None or tuple(self.phase_rad.shape[-3:]) != want:
+            slices = self.dz_A.shape[0] if want else "z"
+            raise InputError(
+                "a specimen's phase does not fit its grid", expected=f"(*config, {slices}, {self.grid.shape[0]}, {self.grid.shape[1]}) with dz (z,)",
+                got=f"{tuple(self.phase_rad.shape)} with dz {tuple(self.dz_A.shape)}",
+            )
 
 
 def at(specimen: Specimen, beam: Beam) -> Specimen:
