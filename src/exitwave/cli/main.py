@@ -1,6 +1,7 @@
 """The entry point: verbs load when they are called, errors become one sentence."""
 
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -95,10 +96,15 @@ def _explained(error: Exception) -> int:
     from exitwave.core.errors import ExitwaveError
 
     if isinstance(error, ExitwaveError):
-        return _say(_one_line(str(error)), CALLER)
+        return _say(_as_flags(_one_line(str(error))), CALLER)
     with tempfile.NamedTemporaryFile("w", prefix="exitwave-", suffix=".txt", delete=False) as report:
         report.write("".join(traceback.format_exception(error)))
     return _say(f"this is a bug in exitwave: {type(error).__name__}: {_one_line(str(error))[:200]}; the details are in {report.name}", BUG)
+
+
+def _as_flags(text: str) -> str:
+    """Rooms below speak of arguments, people type flags."""
+    return re.sub(r"\b(scan_shape|shape|dtype|reader)=", lambda match: f"--{match[1].replace('_', '-')} ", text)
 
 
 def _one_line(text: str) -> str:

@@ -19,7 +19,7 @@ from exitwave.recon.direct.weights import WEIGHTS
 
 METHODS = ("parallax", "ssb")
 FILL = 0.8  # a probe that fills more of the detector's real-space window loses signal to finite pixels (and must be simulated on finer ones)
-FREQUENCIES, CANDIDATES = 96, 24
+FREQUENCIES, CANDIDATES = 400, 24
 LARGEST = 33  # detector pixels across at which transfer is summed: it is smooth in k, so finer cameras change nothing but the time
 
 

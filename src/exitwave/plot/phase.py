@@ -63,7 +63,7 @@ def _spectrum(axes: Axes, image: np.ndarray, ctf: np.ndarray, pitch_A: tuple[flo
         if at < 0.93 * reach:
             axes.text(at, -at, name, color="black", ha="center", va="center", fontsize=9,
                       bbox={"boxstyle": "round,pad=0.15", "fc": figures.ORANGE, "ec": "none", "alpha": 0.95})
-    axes.set(xlim=(-reach, reach), ylim=(reach, -reach), xlabel="$q_x$ (1/Å)", ylabel="$q_y$ (1/Å)", title="log |FFT|; blue: not transferred")
+    axes.set(xlim=(-reach, reach), ylim=(reach, -reach), xlabel="$q_x$ (1/Å)", ylabel="$q_y$ (1/Å)", title="log |FFT|; blue: not transferred" + ("" if aperture_invA < reach else "\n(the aperture lies beyond the scan's band)"))
 
 
 def _curves(axes: Axes, image: np.ndarray, ctf: np.ndarray, noise: np.ndarray, pitch_A: tuple[float, float], aperture_invA: float,
@@ -102,6 +102,6 @@ def ssnr(image: np.ndarray, noise: np.ndarray, pitch_A: tuple[float, float], to_
     """Ring means of (|F|^2 / pixels - noise) / noise, where `noise` (y, x) is the predicted variance of a coefficient over the count of pixels."""
     power = np.abs(np.fft.fft2(image - image.mean())) ** 2 / image.size
     total, floor = radial(power, pitch_A, to_invA), radial(noise.real, pitch_A, to_invA)
-    heard = floor.value > 1e-3 * floor.value.max(initial=0.0)  # where no weight acts there is neither signal nor noise
+    heard = floor.value > 0.03 * floor.value.max(initial=0.0)  # where no weight acts there is neither signal nor noise
     value = np.where(heard, total.value / np.maximum(floor.value, 1e-300) - 1, 0.0)
     return Curve(q_invA=total.q_invA, value=value)

@@ -17,6 +17,8 @@ def plan_figure(q_invA: np.ndarray, transfer: Mapping[str, np.ndarray], ssnr: Ma
     for (name, value), colour, style in zip(transfer.items(), colours, styles, strict=False):
         left.plot(q_invA, np.abs(value), color=colour, ls=style, lw=1.7, label=name)
         right.semilogy(q_invA, np.maximum(ssnr[name], 1e-4), color=colour, ls=style, lw=1.7, label=name)
+    top = max(float(value.max()) for value in ssnr.values())
+    right.set_ylim(1e-4 * top, 3 * top)
     right.axhline(1, color=figures.GREY, lw=0.8, ls=":")
     for axes in (left, right):
         axes.axvline(nyquist_invA, color=figures.GREY, lw=1.0, ls=":", label="scan Nyquist")
