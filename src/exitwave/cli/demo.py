@@ -25,7 +25,7 @@ from exitwave.simulate import FourDRecipe, fourd, write_fourd
 
 METHODS = ("flipped-parallax", "ssb", "icom")
 RECIPE = FourDRecipe(
-    specimen="Au-nanoparticle", energy_eV=200e3, semiangle_mrad=20.0, scan_step_A=0.5, scan_shape=(96, 96), detector_px=(64, 64), detector_mrad=1.25,
+    specimen="Au-nanoparticle", energy_eV=200e3, semiangle_mrad=20.0, scan_step_A=0.5, scan_shape=(96, 96), detector_px=(48, 48), detector_mrad=1.25,
     aberrations=MappingProxyType({"C10_A": -300.0, "C12_A": 40.0, "phi12_deg": 23.0}), rotation_deg=-54.0, transpose=True, centre_offset_px=(0.7, -0.4),
     dose_e_per_A2=5e3, slice_A=14.0,
 )

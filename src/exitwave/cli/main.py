@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
@@ -74,6 +76,8 @@ def main(args: Sequence[str] | None = None) -> None:
 def run(args: Sequence[str]) -> int:
     """The exit status of one command line; every error is one line on stderr."""
     debug = "--debug" in args
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _stop)  # a stopped run also takes its partial files away
     try:
         cli.main(args=[arg for arg in args if arg != "--debug"], prog_name="exitwave", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -90,6 +94,10 @@ def run(args: Sequence[str]) -> int:
             traceback.print_exc()
         return _explained(error)
     return DONE
+
+
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _explained(error: Exception) -> int:

@@ -49,5 +49,5 @@ def comparison_figure(panels: Sequence[Panel], *, pitch_A: tuple[float, float], 
     below.axhline(0, color=figures.GREY, lw=0.6)
     below.set(xlim=(0, limit_invA), ylim=(-0.35, 1.32), xlabel="q (1/Å)", ylabel="correlation with the truth", title="Fourier ring correlation with the truth")
     below.legend(loc="upper right", ncols=len(panels), framealpha=0.85)
-    upper.suptitle(title, fontsize=12)
+    upper.suptitle(title + "\n", fontsize=12)
     return made

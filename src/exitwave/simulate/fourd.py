@@ -25,7 +25,7 @@ from exitwave.optics.chi import shift_A
 from exitwave.simulate.truth import truth_planes
 from exitwave.wave import Experiment, FarField, Illumination, Noise, Pixels, Specimen, counts, expected, raster_scan, transmission
 
-BATCH_BYTES = 24 * 2**20  # waves of one batch, about the size of a last-level cache
+BATCH_BYTES = 6 * 2**20  # waves of one batch and their copies, so that they stay in a cache
 COPIES = 5  # the wave, its transform, the patch of the specimen, the intensity, temporaries
 
 
