@@ -21,7 +21,7 @@ from exitwave.plot import Curve, Panel, comparison_figure, save
 from exitwave.plot.spectra import significant
 from exitwave.recon.calibrate import calibrate
 from exitwave.signal import frc
-from exitwave.simulate import FourDRecipe, fourd, write_fourd
+from exitwave.simulate import FourDRecipe, experiment_of, write_fourd
 
 METHODS = ("flipped-parallax", "ssb", "icom")
 RECIPE = FourDRecipe(
@@ -43,7 +43,7 @@ def run(output: str, size: str, *, seed: int, threads: int | None, memory: float
     seconds: dict[str, float] = {}
     started = perf_counter()
     with progress("simulating") as tick:
-        made = fourd(recipe)
+        made = experiment_of(recipe)
         write_fourd(path["scan.h5"], made, blind=True, force=force, memory_bytes=budget, progress=tick)
     seconds["simulate"] = perf_counter() - started
     data = exitwave.io.open(path["scan.h5"])

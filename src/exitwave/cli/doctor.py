@@ -18,7 +18,7 @@ from exitwave.data import ArrayFrames
 from exitwave.recon.direct.dense import reconstruct
 from exitwave.recon.direct.geometry import geometry
 from exitwave.signal import frc
-from exitwave.simulate import FourDRecipe, fourd, frames_of
+from exitwave.simulate import FourDRecipe, experiment_of, frames_of
 
 REQUIRED = ("numpy", "scipy", "torch", "numba", "h5py", "hdf5plugin", "zarr", "tifffile", "ase", "click", "rich", "pydantic", "pyyaml", "matplotlib", "jaxtyping")
 EXTRAS = {"live": ("starlette", "uvicorn", "websockets"), "nufft": ("finufft",), "formats": ("rsciio",), "nexus": ("pynxtools",), "eds": ("xraydb",),
@@ -55,7 +55,7 @@ def run(threads: int | None, memory: float | None, as_json: bool) -> None:
 
 def self_test() -> float:
     """Correlation between the SSB image of a simulated scan and the true phase times the predicted transfer."""
-    made = fourd(SELF_TEST)
+    made = experiment_of(SELF_TEST)
     blocks = np.concatenate(list(frames_of(made)))
     scan = blocks.reshape(*SELF_TEST.scan_shape, *SELF_TEST.detector_px)
     truth = torch.from_numpy(made.truth[1].array).double()

@@ -126,7 +126,7 @@ def _transfer(g: Geometry, method: str, q_invA: np.ndarray) -> tuple[np.ndarray,
         stride = int(across // LARGEST)
         grid = torch.round(k / g.pixel_invA[0]).to(torch.int64)
         k = k[((grid % stride) == 0).all(1)]
-    power = optics.amplitude(k[:, 0], k[:, 1]) ** 2
+    power = optics.intensity(k[:, 0], k[:, 1])
     share = 1 / float(power.sum())
     qx = torch.from_numpy(q_invA)
     one = WEIGHTS[method](optics, k[:, :1], k[:, 1:], torch.zeros_like(qx), qx, torch.complex128)

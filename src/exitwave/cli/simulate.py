@@ -14,7 +14,7 @@ from exitwave.cli.recipes import load_yaml
 from exitwave.cli.session import emit, peak_bytes, progress
 from exitwave.core import InputError, aberrations, parse_quantity, to
 from exitwave.core.errors import suggest
-from exitwave.simulate import FourDRecipe, fourd, write_fourd
+from exitwave.simulate import FourDRecipe, experiment_of, write_fourd
 
 SUFFIXES = {"_eV": "eV", "_mrad": "mrad", "_A": "A", "_deg": "deg"}
 
@@ -59,7 +59,7 @@ def _plain(name: str, value: Any) -> Any:
 def run(recipe: FourDRecipe, output: str, *, blind: bool, budget: int, device: str, force: bool, as_json: bool) -> None:
     """Simulate into a file and say what was made."""
     started = perf_counter()
-    made = fourd(recipe)
+    made = experiment_of(recipe)
     if device != "cpu":
         made = replace(made, experiment=to(made.experiment, device=device))
     with progress("simulating") as tick:

@@ -81,7 +81,7 @@ class FourD:
     calibration: Calibration
 
 
-def fourd(recipe: FourDRecipe, dtype: torch.dtype = torch.complex64) -> FourD:
+def experiment_of(recipe: FourDRecipe, dtype: torch.dtype = torch.complex64) -> FourD:
     """The experiment that a recipe describes.
 
     The illumination window is at least two detector pixels' worth of real space (so that finite pixels are simulated, not sampled) and one and
