@@ -10,13 +10,14 @@ from exitwave.core import record
 from exitwave.core.aberrations import cartesian
 from exitwave.core.errors import CalibrationError
 from exitwave.data import Calibration, Dataset4D, Quantity
+from exitwave.flow import VirtualImages, accumulate
 from exitwave.recon.calibrate.detector import DetectorFit, fit_detector, pattern_noise
 from exitwave.recon.calibrate.disk import DiskFit, fit_disk
 from exitwave.recon.calibrate.likelihood import TERMS, LikelihoodFit, fit_likelihood
 from exitwave.recon.calibrate.ramps import Candidate, Spectra, find_maps, readings
 from exitwave.recon.calibrate.sample import sample_spectra
 from exitwave.recon.calibrate.shifts import ShiftPicture, shift_picture
-from exitwave.recon.calibrate.twin import Prior, Verdict, settle
+from exitwave.recon.calibrate.twin import Evidence, Prior, Verdict, settle
 from exitwave.recon.direct.dense import DirectImage, optics_of, reconstruct
 from exitwave.recon.direct.geometry import Geometry, geometry
 from exitwave.recon.direct.stack import Progress, ignore
@@ -60,16 +61,26 @@ def calibrate(data: Dataset4D, *, prior: Prior | None = None, memory_bytes: int 
     dispersion = float(detector.counts_per_electron.value or 1.0)
     spectra = sample_spectra(data.frames, blind, dispersion, count=ALL, memory_bytes=memory_bytes, progress=progress)
     fit, certainty = fit_optics(spectra, blind)
-    first = _reading(known, fit, Verdict(sign=1, by="", z=0.0))
-    image = reconstruct(data.frames, geometry(first, data.shape, mask), "ssb", dispersion=dispersion, counts_per_electron=dispersion,
-                        memory_bytes=memory_bytes, progress=progress)
-    verdict = settle(prior, degrees(fit.parameters[3]), float(fit.parameters[0]), image)
+    g = geometry(_reading(known, fit, Verdict(sign=1, by="", z=0.0)), data.shape, mask)
+    image, icom = (reconstruct(data.frames, g, method, dispersion=dispersion, counts_per_electron=dispersion, memory_bytes=memory_bytes, progress=progress)
+                   for method in ("ssb", "icom"))
+    evidence = Evidence(icom=icom, ssb=image, dark_field=_dark_field(data, g, memory_bytes, progress))
+    verdict = settle(prior, degrees(fit.parameters[3]), float(fit.parameters[0]), evidence)
     final = _reading(known, fit, verdict)
     if verdict.sign < 0:
         image = replace(image, image=-image.image, halves=(-image.halves[0], -image.halves[1]))
     notes = [*notes, *_findings(fit, certainty, verdict, detector)]
     return Calibrated(calibration=final, mean=noise.mean, alive=detector.alive, disk=disk, image=image, notes=tuple(notes),
                       shifts=shift_picture(spectra, fit.parameters, fit.transpose, blind.beam.wavelength_A))
+
+
+def _dark_field(data: Dataset4D, g: Geometry, memory_bytes: int, progress: Progress) -> torch.Tensor | None:
+    """Counts outside the bright disk (two pixels away from it), None where under a tenth of the frame lies there."""
+    outside = (torch.linalg.norm(g.k_invA, dim=1) > g.edge_invA + 2 * g.pixel_invA[0]) & g.good
+    if float(outside.to(torch.float64).mean()) < 0.1:
+        return None
+    mask = outside.reshape(1, *g.frame).numpy()
+    return torch.from_numpy(accumulate(data.frames, VirtualImages(weights=mask), memory_bytes, progress))[0]
 
 
 def fit_optics(s: Spectra, blind: Geometry) -> tuple[LikelihoodFit, float]:
@@ -155,7 +166,7 @@ def _reading(known: Calibration, fit: LikelihoodFit, verdict: Verdict) -> Calibr
 
     return known.updated(
         rotation_deg=measured(rotation, degrees(sigma[3])), transpose=Quantity(value=fit.transpose, sigma=None, source="measured"),
-        twin=Quantity(value=verdict.by or None, sigma=None, source="measured" if verdict.by == "positive phase" else "given" if "given" in verdict.by else "assumed"),
+        twin=Quantity(value=verdict.by or None, sigma=None, source="measured" if "positive phase" in verdict.by else "given" if "given" in verdict.by else "assumed"),
         aberrations={  # type: ignore[arg-type]
             "C10_A": measured(polar["C10_A"], sigma[0]), "C12_A": measured(size, along),
             "phi12_deg": measured(polar["phi12_deg"], min(90.0, degrees(across / max(size, 1e-9) / 2))),

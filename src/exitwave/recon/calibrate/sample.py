@@ -37,7 +37,7 @@ def sample_spectra(
     excess = power / len(pixels) / noise - 1
     score = torch.where(usable, excess * len(pixels) ** 0.5, torch.zeros_like(q2))  # in standard deviations of a mean over pixels
     clear = int((score > 4).sum())
-    if clear < 4:
+    if clear < 2:
         raise CalibrationError("no scan frequency stands above the noise, so neither rotation nor defocus can be measured", got=f"{clear} of {int(usable.sum())} frequencies",
                                remedy="give --rotation-deg and --aberration C10_A=..., or scan longer")
     chosen = torch.argsort(score.reshape(-1), descending=True)[:count]

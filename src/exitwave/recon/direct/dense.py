@@ -10,9 +10,10 @@ from exitwave.core import record
 from exitwave.core.errors import InputError
 from exitwave.data import FrameSource
 from exitwave.recon.direct.geometry import Geometry, scan_frequencies
+from exitwave.recon.direct.moments import icom_moments, icom_sums
 from exitwave.recon.direct.overlap import Aperture
 from exitwave.recon.direct.stack import Progress, ignore, spectra, virtual_stacks
-from exitwave.recon.direct.weights import WHOLE_DETECTOR, Weight, weight_named
+from exitwave.recon.direct.weights import WHOLE_DETECTOR, Weight, transfer, weight_named
 
 BLOCK_BYTES = 4 * 2**20  # weights and spectra of one block stay in cache
 
@@ -38,10 +39,14 @@ class DirectImage:
 
 
 def optics_of(g: Geometry, finite_pixels: bool = True) -> Aperture:
-    """The illumination that the weights see. Without `finite_pixels` a detector pixel is a point."""
-    raw = float(g.amplitude.max())  # the plateau value equals the normalisation
+    """The illumination that the weights see. Without `finite_pixels` a detector pixel is a point.
+
+    The frame holds all electrons: the shares of its pixels inside the aperture add up to one, or, for points, the squared amplitudes do.
+    """
+    inside = g.amplitude / g.amplitude.max()  # (pixels,)
     axes = g.axes_invA if finite_pixels else torch.zeros(2, 2, dtype=torch.float64)
-    return Aperture(beam=g.beam, aberrations=g.aberrations, edge_invA=g.edge_invA, pixel_invA=g.pixel_invA[0], axes_invA=axes, norm=raw)
+    norm = float((inside if finite_pixels else inside**2).sum()) ** -0.5
+    return Aperture(beam=g.beam, aberrations=g.aberrations, edge_invA=g.edge_invA, pixel_invA=g.pixel_invA[0], axes_invA=axes, norm=norm)
 
 
 def reconstruct(
@@ -52,6 +57,7 @@ def reconstruct(
     upsample: int = 1,
     dispersion: float = 1.0,
     counts_per_electron: float = 1.0,
+    finite_pixels: bool = True,
     memory_bytes: int = 2**30,
     dtype: torch.dtype = torch.complex64,
     progress: Progress = ignore,
@@ -60,7 +66,8 @@ def reconstruct(
 
     O(q) = sum_k w(k, q) G(k, q) / N with G the scan transform of pixel k and N the mean counts that the weighed pixels' share of the
     illumination stands for, so that O = CTF x phase in rad. `upsample` tiles G so that the image continues beyond the scan's Nyquist.
-    `dispersion` is the variance over the mean of one pixel's counts and enters `noise`.
+    `dispersion` is the variance over the mean of one pixel's counts and enters `noise`. `finite_pixels` False is for simulations that sample
+    the pattern at points instead of summing it over detector pixels.
 
     Raises:
         InputError: an unknown method, a bad upsampling factor, a scan with no signal, NaN or negative counts.
@@ -69,16 +76,19 @@ def reconstruct(
     weight = weight_named(method)
     if not 1 <= upsample <= 16:
         raise InputError("the upsampling factor is out of range", expected="1 to 16", got=upsample)
-    optics = optics_of(g)
+    optics = optics_of(g, finite_pixels)
     keep = g.good if method in WHOLE_DETECTOR else g.bright()
     pixels = torch.nonzero(keep).reshape(-1).numpy()
     qy, qx = scan_frequencies(g.scan, upsample)
-    state = _Sums.zeros((qy.shape[0], qx.shape[1]), dtype)
     colours = checkerboard(g.frame)
-    for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
-        for pick, images in _blocks(stack.pixels, stack.images, qy.shape[0] * qx.shape[1], dtype):
-            _add(state, weight, optics, g.k_invA[torch.from_numpy(pick)], qy, qx, images, upsample, colours[pick], dtype)
-    power = float((optics.amplitude(g.k_invA[pixels, 0], g.k_invA[pixels, 1]) ** 2).sum())
+    if method == "icom" and upsample == 1:
+        state = _from_moments(frames, g, optics, colours, qy, qx, memory_bytes, progress)
+    else:
+        state = _Sums.zeros((qy.shape[0], qx.shape[1]))
+        for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
+            for pick, images in _blocks(stack.pixels, stack.images, qy.shape[0] * qx.shape[1], dtype):
+                _add(state, weight, optics, g.k_invA[torch.from_numpy(pick)], qy, qx, images, upsample, colours[pick], dtype)
+    power = float(optics.intensity(g.k_invA[pixels, 0], g.k_invA[pixels, 1]).sum())
     total = state.counts / power  # counts per position that the whole illumination would give
     if not total > 0:
         raise InputError("the scan has no signal inside the aperture", got=f"{state.counts:.3g} counts per position")
@@ -111,7 +121,7 @@ class _Sums:
     totals: list[float]
 
     @classmethod
-    def zeros(cls, shape: tuple[int, ...], dtype: torch.dtype) -> "_Sums":
+    def zeros(cls, shape: tuple[int, ...]) -> "_Sums":
         return cls(
             halves=[torch.zeros(shape, dtype=torch.complex128) for _ in (0, 1)],
             ctf=torch.zeros(shape, dtype=torch.complex128),
@@ -122,6 +132,16 @@ class _Sums:
     @property
     def counts(self) -> float:
         return sum(self.totals)
+
+
+def _from_moments(
+    frames: FrameSource, g: Geometry, optics: Aperture, colours: np.ndarray, qy: Tensor, qx: Tensor, memory_bytes: int, progress: Progress
+) -> _Sums:
+    """iCOM's sums from moments; only bright pixels respond to a weak phase, so the transfer is summed over those."""
+    moments, second = icom_moments(frames, g, torch.from_numpy(colours), memory_bytes, progress)
+    halves, noise = icom_sums(moments, second, qy, qx)
+    k = g.k_invA[g.bright(1e-9)]
+    return _Sums(halves=halves, ctf=transfer(weight_named("icom"), optics, k, qy, qx), noise=noise, totals=[float(moments[:, 2].mean((1, 2)).sum())])
 
 
 def _blocks(pixels: np.ndarray, images: np.ndarray, frequencies: int, dtype: torch.dtype) -> Iterator[tuple[np.ndarray, np.ndarray]]:

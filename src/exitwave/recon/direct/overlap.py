@@ -13,8 +13,8 @@ from exitwave.optics import chi_rad, shift_A
 
 @record
 class Aperture:
-    """The illumination as the weights see it: `norm` makes sum over all detector pixels of |psi|^2 one; `axes_invA` (2, 2) is the pixel's
-    box in the scan frame (zero for point pixels), `pixel_invA` its side, over which the aperture's edge is soft."""
+    """The illumination as the weights see it: `norm` is |psi| inside, so that `intensity` over all detector pixels adds up to one; `axes_invA`
+    (2, 2) is the pixel's box in the scan frame (zero for point pixels), `pixel_invA` its side, over which the aperture's edge is soft."""
 
     beam: Beam
     aberrations: Aberrations
@@ -27,6 +27,11 @@ class Aperture:
         """|psi| at any frequency, normalised; the edge is linear over one (square) pixel."""
         width = self.pixel_invA / self.norm
         return torch.clamp(self.edge_invA / width + 0.5 * self.norm - torch.sqrt(ky**2 + kx**2) / width, 0.0, self.norm)
+
+    def intensity(self, ky: Tensor, kx: Tensor) -> Tensor:
+        """The share of all electrons that falls on the pixel here: of a finite pixel its part inside the aperture, of a point |psi|^2."""
+        a = self.amplitude(ky, kx)
+        return a * self.norm if bool(self.axes_invA.any()) else a**2
 
     @property
     def linear(self) -> bool:

@@ -40,9 +40,10 @@ def parallax(optics: Aperture, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor, d
 
 
 def flipped_parallax(optics: Aperture, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype) -> Weighed:
-    """Parallax with the sign of its transfer undone: w = sign(sin chi(q)) exp(-i grad chi(k).q)."""
+    """Parallax with the sign of its transfer undone: w = sign(sin chi_even(q)) exp(-i grad chi(k).q), the even part so that images stay real."""
     plain = parallax(optics, ky, kx, qy, qx, dtype)
-    sign = torch.sign(torch.sin(chi_of(optics, qy, qx))).to(plain.weight.real.dtype)
+    even = 0.5 * (chi_of(optics, qy, qx) + chi_of(optics, -qy, -qx))
+    sign = torch.sign(torch.sin(even)).to(plain.weight.real.dtype)
     return Weighed(weight=sign * plain.weight, response=plain.response)
 
 
@@ -71,10 +72,10 @@ def weight_named(method: str) -> Weight:
     return WEIGHTS[method]
 
 
-def transfer(weight: Weight, optics: Aperture, k_invA: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype = torch.complex128) -> Complex[Tensor, "y h"]:
-    """CTF(q) = sum_k w(k, q) i Gamma(k, q) for the pixels `k_invA` (m, 2) on a grid of frequencies; pixel by pixel, for any weight."""
-    total = torch.zeros((qy.shape[0], qx.shape[1]), dtype=dtype)
-    for ky, kx in k_invA:
-        one = weight(optics, ky, kx, qy, qx, dtype)
-        total += one.weight * one.response
+def transfer(weight: Weight, optics: Aperture, k_invA: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype = torch.complex64) -> Complex[Tensor, "y h"]:
+    """CTF(q) = sum_k w(k, q) i Gamma(k, q) for the pixels `k_invA` (m, 2) on a grid of frequencies, in blocks, for any weight; complex128 sum."""
+    total = torch.zeros((qy.shape[0], qx.shape[1]), dtype=torch.complex128)
+    for block in k_invA.split(16):
+        one = weight(optics, block[:, 0, None, None], block[:, 1, None, None], qy, qx, dtype)
+        total += (one.weight * one.response).sum(0)
     return total

@@ -1,0 +1,37 @@
+"""Weights that are a sum of products a(k) b(q) need no stack: iCOM from two moments, in one pass over the frames."""
+
+import torch
+from torch import Tensor
+
+from exitwave.data import FrameSource
+from exitwave.flow import VirtualImages, accumulate
+from exitwave.recon.direct.geometry import Geometry
+from exitwave.recon.direct.stack import Progress
+
+
+def icom_moments(frames: FrameSource, g: Geometry, colours: Tensor, memory_bytes: int, progress: Progress) -> tuple[Tensor, Tensor]:
+    """First moments and counts per half of the detector: (2, 3, Ry, Rx) float64 images sum_k (ky, kx, 1) I(R, k) over the live pixels of each
+    colour, and the second moments (3,) sum_k (ky^2, kx^2, ky kx) <I(k)> that the noise of iCOM needs.
+    """
+    live = g.good.to(torch.float64)
+    masks = []
+    for colour in (0, 1):
+        share = live * (colours == colour)
+        masks += [g.k_invA[:, 0] * share, g.k_invA[:, 1] * share, share]
+    ky, kx = g.k_invA[:, 0], g.k_invA[:, 1]
+    masks += [ky**2 * live, kx**2 * live, ky * kx * live]
+    weights = torch.stack(masks).reshape(-1, *g.frame).numpy()
+    images = torch.from_numpy(accumulate(frames, VirtualImages(weights=weights), memory_bytes, progress))
+    return images[:6].reshape(2, 3, *images.shape[1:]), images[6:].mean((1, 2))
+
+
+def icom_sums(moments: Tensor, second: Tensor, qy: Tensor, qx: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Half spectra sum_k w(k, q) G(k, q) of iCOM for each half of the detector, and sum_k |w|^2 <I>; w = -i k.q / |q|^2."""
+    q2 = qy**2 + qx**2
+    inverse = torch.where(q2 > 0, 1 / torch.where(q2 > 0, q2, torch.ones_like(q2)), torch.zeros_like(q2))
+    halves = []
+    for part in moments:
+        my, mx = torch.fft.rfft2(part[0]), torch.fft.rfft2(part[1])
+        halves.append(-1j * (qy * my + qx * mx) * inverse)
+    noise = (qy**2 * second[0] + qx**2 * second[1] + 2 * qy * qx * second[2]) * inverse**2
+    return halves, noise
