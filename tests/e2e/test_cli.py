@@ -43,9 +43,38 @@ def told(args: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small scan written by the command itself, its rotation and aberrations held back."""
     path = tmp_path_factory.mktemp("scan") / "scan.h5"
-    args = ["simulate", "MoS2", "-o", str(path), "--blind", "--energy-eV", "80 kV", "--semiangle-mrad", "25", "--detector-px", "32,36", "--detector-mrad", "2.4",
-            "--scan-shape", "36,40", "--scan-step-A", "0.6", "--aberration", "C10_A=-200", "--aberration", "C12_A=30", "--aberration", "phi12_deg=20",
-            "--rotation-deg", "-54 deg", "--transpose", "--dose-e-per-A2", "20000", "--thickness-A", "8"]
+    args = [
+        "simulate",
+        "MoS2",
+        "-o",
+        str(path),
+        "--blind",
+        "--energy-eV",
+        "80 kV",
+        "--semiangle-mrad",
+        "25",
+        "--detector-px",
+        "32,36",
+        "--detector-mrad",
+        "2.4",
+        "--scan-shape",
+        "36,40",
+        "--scan-step-A",
+        "0.6",
+        "--aberration",
+        "C10_A=-200",
+        "--aberration",
+        "C12_A=30",
+        "--aberration",
+        "phi12_deg=20",
+        "--rotation-deg",
+        "-54 deg",
+        "--transpose",
+        "--dose-e-per-A2",
+        "20000",
+        "--thickness-A",
+        "8",
+    ]
     assert run(args) == 0
     return path
 
@@ -72,14 +101,16 @@ def test_the_whole_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("flag", ["--help", "--version"])
 def test_help_and_version_load_nothing_heavy(flag: str) -> None:
-    code = f"import sys; sys.path.insert(0, {str(SOURCE)!r})\nfrom exitwave.cli.main import run\nstatus = run([{flag!r}])\nprint('|', *sorted(sys.modules))\nsys.exit(status)"
+    code = f"from exitwave.cli.main import run\nstatus = run([{flag!r}])\nprint('|', *sorted(sys.modules))\nsys.exit(status)"
+    code = f"import sys; sys.path.insert(0, {str(SOURCE)!r})\n" + code
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.rpartition("|")[2].split()}
     assert not loaded & {"torch", "numba", "matplotlib", "h5py", "numpy", "scipy", "rich", "yaml", "pydantic"}
 
 
 def test_help_of_a_verb_loads_no_torch() -> None:
-    code = f"import sys; sys.path.insert(0, {str(SOURCE)!r})\nfrom exitwave.cli.main import run, VERBS\nprint([run([v, '--help']) for v in VERBS], 'torch' in sys.modules)"
+    code = "from exitwave.cli.main import run, VERBS\nprint([run([v, '--help']) for v in VERBS], 'torch' in sys.modules)"
+    code = f"import sys; sys.path.insert(0, {str(SOURCE)!r})\n" + code
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith(f"{[0] * len(VERBS)} False")
 
@@ -95,7 +126,10 @@ def test_info_says_what_is_known_and_how_to_supply_the_rest(scan: Path, capsys: 
             assert set(quantity) == QUANTITY and quantity["source"] in SOURCES
     assert tree["calibration"]["energy_eV"] == {"value": 80000.0, "sigma": None, "source": "file"}
     assert {item["name"]: item["flag"] for item in tree["missing"]} == {
-        "rotation_deg": "--rotation-deg", "transpose": "--transpose", "aberrations": "--aberration C10_A=..."}
+        "rotation_deg": "--rotation-deg",
+        "transpose": "--transpose",
+        "aberrations": "--aberration C10_A=...",
+    }
     text = said(["info", str(scan)], capsys)
     assert "36 x 40 positions of 32 x 36 pixels" in text and "exitwave calibrate" in text and "--rotation-deg" in text
 
@@ -128,7 +162,10 @@ def test_a_recipe_is_commented_yaml_that_reads_back(recipe: Path, scan: Path) ->
 
 def test_a_recipe_by_hand_may_be_bare_and_name_dead_pixels(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text('calibration:\n  energy_eV: 300 kV\n  rotation_deg: -54 deg\n  transpose: false\n  aberrations: {C10_A: "-13.5 um", phi12_deg: 23}\ndead_px: [[1, 2]]\n')
+    path.write_text(
+        "calibration:\n  energy_eV: 300 kV\n  rotation_deg: -54 deg\n  transpose: false\n"
+        '  aberrations: {C10_A: "-13.5 um", phi12_deg: 23}\ndead_px: [[1, 2]]\n'
+    )
     calibration, mask = read_calibration(str(path), (4, 5))
     assert calibration.energy_eV.value == 300e3 and calibration.energy_eV.source == "given"
     assert calibration.transpose.value is False and calibration.rotation_deg.value == -54
@@ -136,7 +173,9 @@ def test_a_recipe_by_hand_may_be_bare_and_name_dead_pixels(tmp_path: Path) -> No
     assert mask is not None and mask.sum() == 19 and not mask[1, 2]
 
 
-def test_reconstruct_writes_a_result_that_any_nexus_reader_plots(scan: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reconstruct_writes_a_result_that_any_nexus_reader_plots(
+    scan: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, tiff, png = (str(tmp_path / name) for name in ("out.h5", "out.tif", "out.png"))
     tree = told(["reconstruct", str(scan), "-m", "ssb", "--recipe", str(recipe), "-o", out, "--tiff", tiff, "--png", png, "--upsample", "2"], capsys)
     assert {"output", "method", "seconds", "peak_bytes", "pitch_A", "metrics"} <= set(tree)
@@ -161,9 +200,14 @@ def test_reconstruct_writes_a_result_that_any_nexus_reader_plots(scan: Path, rec
     assert Path(png).read_bytes().startswith(b"\x89PNG")
 
 
-def test_flags_override_the_recipe_and_the_recipe_overrides_the_file(scan: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_flags_override_the_recipe_and_the_recipe_overrides_the_file(
+    scan: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = str(tmp_path / "out.h5")
-    said(["reconstruct", str(scan), "-m", "parallax", "--calibration", str(recipe), "-o", out, "--rotation-deg", "10", "--aberration", "C10_A=-333"], capsys)
+    said(
+        ["reconstruct", str(scan), "-m", "parallax", "--calibration", str(recipe), "-o", out, "--rotation-deg", "10", "--aberration", "C10_A=-333"],
+        capsys,
+    )
     used = exitwave.io.read_result(out).calibration
     assert (used.rotation_deg.value, used.rotation_deg.source) == (10.0, "given")
     assert used.aberrations["C10_A"].value == -333.0 and used.aberrations["C12_A"].source == "measured"
@@ -180,13 +224,39 @@ def test_negative_floats_are_frames_but_not_counts(tmp_path: Path, scan: Path, c
     data = exitwave.io.open(scan)
     frames = data.frames.read(0, 36 * 40).reshape(data.shape).astype(np.float32) - 0.25
     np.save(tmp_path / "analogue.npy", frames)
-    tree = told(["calibrate", str(tmp_path / "analogue.npy"), "--energy-eV", "80 kV", "--scan-step-A", "0.6", "--detector-mrad", "2.4", "--twin", "underfocus"], capsys)
+    tree = told(
+        [
+            "calibrate",
+            str(tmp_path / "analogue.npy"),
+            "--energy-eV",
+            "80 kV",
+            "--scan-step-A",
+            "0.6",
+            "--detector-mrad",
+            "2.4",
+            "--twin",
+            "underfocus",
+        ],
+        capsys,
+    )
     assert tree["counts_per_electron"] == {"value": None, "sigma": None, "source": "missing"}
     assert any("not counts" in note for note in tree["notes"])
 
 
 def test_plan_says_what_the_optics_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    args = ["plan", "--energy-eV", "300 kV", "--semiangle-mrad", "4.9", "--detector-mrad", "0.15", "--scan-step-A", "20", "--aberration", "defocus=1.35 um"]
+    args = [
+        "plan",
+        "--energy-eV",
+        "300 kV",
+        "--semiangle-mrad",
+        "4.9",
+        "--detector-mrad",
+        "0.15",
+        "--scan-step-A",
+        "20",
+        "--aberration",
+        "defocus=1.35 um",
+    ]
     tree = told([*args, "--png", str(tmp_path / "plan.png")], capsys)
     wavelength = 0.0196875  # A at 300 kV
     assert tree["focus"] == "underfocus 1.35 um"
@@ -209,9 +279,22 @@ def test_a_recommended_defocus_stays_inside_the_detectors_window(capsys: pytest.
 
 
 def test_expected_signal_grows_with_dose_and_with_the_square_of_phase(capsys: pytest.CaptureFixture[str]) -> None:
-    base = ["plan", "--energy-eV", "200 kV", "--semiangle-mrad", "20", "--detector-mrad", "1.25", "--scan-step-A", "0.5", "--aberration", "C10_A=-300"]
-    one, dose, phase = (told([*base, *extra], capsys)["transfer"]["ssb"]["mean_ssnr"]
-                        for extra in ([], ["--dose-e-per-A2", "120"], ["--phase-rms-rad", "0.1"]))
+    base = [
+        "plan",
+        "--energy-eV",
+        "200 kV",
+        "--semiangle-mrad",
+        "20",
+        "--detector-mrad",
+        "1.25",
+        "--scan-step-A",
+        "0.5",
+        "--aberration",
+        "C10_A=-300",
+    ]
+    one, dose, phase = (
+        told([*base, *extra], capsys)["transfer"]["ssb"]["mean_ssnr"] for extra in ([], ["--dose-e-per-A2", "120"], ["--phase-rms-rad", "0.1"])
+    )
     assert dose / one == pytest.approx(4.0) and phase / one == pytest.approx(4.0)
 
 
@@ -223,7 +306,10 @@ def test_doctor_tests_itself(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_simulate_by_recipe_and_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "sim.yaml"
-    path.write_text("specimen: graphene\nenergy_eV: 80 kV\nscan_shape: [4, 6]\ndetector_px: [16, 18]\ndetector_mrad: 4\nsemiangle_mrad: 25\naberrations: {defocus: 5 nm}\n")
+    path.write_text(
+        "specimen: graphene\nenergy_eV: 80 kV\nscan_shape: [4, 6]\n"
+        "detector_px: [16, 18]\ndetector_mrad: 4\nsemiangle_mrad: 25\naberrations: {defocus: 5 nm}\n"
+    )
     tree = told(["simulate", str(path), "-o", str(tmp_path / "sim.h5"), "--seed", "3", "--scan-step-A", "0.4"], capsys)
     assert {"output", "method", "seconds", "peak_bytes", "pitch_A", "metrics"} <= set(tree)
     assert tree["shape"] == [4, 6, 16, 18] and tree["pitch_A"] == [0.4, 0.4] and tree["seed"] == 3
@@ -234,7 +320,9 @@ def test_simulate_by_recipe_and_flag(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
     """A true process: simulate, calibrate blind, reconstruct, compare. What it finds is what was hidden."""
     code = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from exitwave.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, "demo", "--size", "small", "-o", str(tmp_path / "demo"), "--json"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "demo", "--size", "small", "-o", str(tmp_path / "demo"), "--json"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     tree = json.loads(done.stdout)
     found = {row["name"]: row for row in tree["calibration"]}
@@ -244,4 +332,14 @@ def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
     assert found["counts_per_electron"]["measured"] == pytest.approx(1, abs=0.1)
     assert tree["metrics"]["ssb"]["truth_frc_mean"] > 0.6 and tree["metrics"]["ssb"]["truth_resolution_A"] < 1.0
     made = {path.name for path in (tmp_path / "demo").iterdir()}
-    assert made == {"scan.h5", "recipe.yaml", "calibration.png", "phase.png", "truth_vs_result.png", "phase.tif", "flipped-parallax.h5", "ssb.h5", "icom.h5"}
+    assert made == {
+        "scan.h5",
+        "recipe.yaml",
+        "calibration.png",
+        "phase.png",
+        "truth_vs_result.png",
+        "phase.tif",
+        "flipped-parallax.h5",
+        "ssb.h5",
+        "icom.h5",
+    }

@@ -134,7 +134,10 @@ TABLE: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "dose that is none": (["simulate", "MoS2", "-o", "out.h5", "--dose-e-per-A2", "-5"], ("dose_e_per_A2 must be positive",)),
     "simulation exists": (["simulate", "MoS2", "-o", "there.h5"], ("exists", "--force")),
     "scan beyond the specimen": (["simulate", "Au-nanoparticle", "-o", "out.h5", "--field-A", "30"], ("larger than the specimen",)),
-    "plan with an impossible aperture": (["plan", "--energy-eV", "300 kV", "--semiangle-mrad", "30", "--detector-mrad", "0.1", "--scan-step-A", "1"], ("outside the detector",)),
+    "plan with an impossible aperture": (
+        ["plan", "--energy-eV", "300 kV", "--semiangle-mrad", "30", "--detector-mrad", "0.1", "--scan-step-A", "1"],
+        ("outside the detector",),
+    ),
     "demo into a file": (["demo", "-o", "there.h5"], ("is a file",)),
 }
 
@@ -209,5 +212,10 @@ def test_an_interrupt_is_no_bug(monkeypatch: pytest.MonkeyPatch, folder: Path, c
 
 
 def process(args: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from exitwave.cli import main; main()", *args],
-                          capture_output=True, text=True, cwd=folder, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from exitwave.cli import main; main()", *args],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+    )

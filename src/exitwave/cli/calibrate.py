@@ -13,8 +13,24 @@ from exitwave.core import CalibrationError
 from exitwave.data import Calibration, Dataset4D
 from exitwave.recon.calibrate import Calibrated, Prior, calibrate
 
-JSON_KEYS = ("rotation_deg", "transpose", "twin", "centre_y_px", "centre_x_px", "semiangle_px", "ellipticity", "ellipticity_deg", "counts_per_electron", "fano",
-             "neighbour_correlation", "energy_eV", "semiangle_mrad", "detector_mrad", "scan_step_y_A", "scan_step_x_A")
+JSON_KEYS = (
+    "rotation_deg",
+    "transpose",
+    "twin",
+    "centre_y_px",
+    "centre_x_px",
+    "semiangle_px",
+    "ellipticity",
+    "ellipticity_deg",
+    "counts_per_electron",
+    "fano",
+    "neighbour_correlation",
+    "energy_eV",
+    "semiangle_mrad",
+    "detector_mrad",
+    "scan_step_y_A",
+    "scan_step_x_A",
+)
 
 
 def prior_of(twin: str, rotation_deg: float | None) -> Prior:
@@ -48,12 +64,26 @@ def check_possible(known: Calibration, shape: tuple[int, int, int, int]) -> None
     if known.semiangle_mrad.known and known.detector_mrad.known:
         semiangle, pixel = known.need("semiangle_mrad"), known.need("detector_mrad")
         if semiangle > pixel * min(shape[2:]) / 2:
-            raise CalibrationError("the semi-angle reaches outside the detector", expected=f"at most {pixel * min(shape[2:]) / 2:.4g} mrad", got=f"{semiangle:.4g} mrad",
-                                   remedy="check --semiangle-mrad and --detector-mrad")
+            raise CalibrationError(
+                "the semi-angle reaches outside the detector",
+                expected=f"at most {pixel * min(shape[2:]) / 2:.4g} mrad",
+                got=f"{semiangle:.4g} mrad",
+                remedy="check --semiangle-mrad and --detector-mrad",
+            )
 
 
-def run(data: Dataset4D, known: Calibration, twin: str, rotation_deg: float | None, *, output: str | None, png: str | None, budget: int, force: bool,
-        as_json: bool) -> None:
+def run(
+    data: Dataset4D,
+    known: Calibration,
+    twin: str,
+    rotation_deg: float | None,
+    *,
+    output: str | None,
+    png: str | None,
+    budget: int,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Calibrate, write the recipe and the picture, say what was found."""
     started = perf_counter()
     found = measured(data, known, twin, rotation_deg, budget)
@@ -61,11 +91,24 @@ def run(data: Dataset4D, known: Calibration, twin: str, rotation_deg: float | No
     save_calibrated(found, output=output, png=png, what=os.path.basename(str(data.origin["path"])), force=force)
     if as_json:
         tree = found.calibration.as_json()
-        centre = {"value": [tree["centre_y_px"]["value"], tree["centre_x_px"]["value"]], "sigma": [tree["centre_y_px"]["sigma"], tree["centre_x_px"]["sigma"]],
-                  "source": tree["centre_y_px"]["source"]}
-        emit({"aberrations": tree["aberrations"], **{key: tree[key] for key in JSON_KEYS}, "centre_px": centre,
-              "dead_px": np.asarray(dead_px(found.alive)).tolist(), "notes": list(found.notes), "output": output and os.path.abspath(output), "png": png and os.path.abspath(png),
-              "seconds": seconds, "peak_bytes": peak_bytes()})
+        centre = {
+            "value": [tree["centre_y_px"]["value"], tree["centre_x_px"]["value"]],
+            "sigma": [tree["centre_y_px"]["sigma"], tree["centre_x_px"]["sigma"]],
+            "source": tree["centre_y_px"]["source"],
+        }
+        emit(
+            {
+                "aberrations": tree["aberrations"],
+                **{key: tree[key] for key in JSON_KEYS},
+                "centre_px": centre,
+                "dead_px": np.asarray(dead_px(found.alive)).tolist(),
+                "notes": list(found.notes),
+                "output": output and os.path.abspath(output),
+                "png": png and os.path.abspath(png),
+                "seconds": seconds,
+                "peak_bytes": peak_bytes(),
+            }
+        )
         return
     click.echo(table_of(found.calibration))
     for note in found.notes:

@@ -25,9 +25,19 @@ from exitwave.simulate import FourDRecipe, experiment_of, write_fourd
 
 METHODS = ("flipped-parallax", "ssb", "icom")
 RECIPE = FourDRecipe(
-    specimen="Au-nanoparticle", energy_eV=200e3, semiangle_mrad=20.0, scan_step_A=0.5, scan_shape=(96, 96), detector_px=(48, 48), detector_mrad=1.25,
-    aberrations=MappingProxyType({"C10_A": -300.0, "C12_A": 40.0, "phi12_deg": 23.0}), rotation_deg=-54.0, transpose=True, centre_offset_px=(0.7, -0.4),
-    dose_e_per_A2=5e3, slice_A=14.0,
+    specimen="Au-nanoparticle",
+    energy_eV=200e3,
+    semiangle_mrad=20.0,
+    scan_step_A=0.5,
+    scan_shape=(96, 96),
+    detector_px=(48, 48),
+    detector_mrad=1.25,
+    aberrations=MappingProxyType({"C10_A": -300.0, "C12_A": 40.0, "phi12_deg": 23.0}),
+    rotation_deg=-54.0,
+    transpose=True,
+    centre_offset_px=(0.7, -0.4),
+    dose_e_per_A2=5e3,
+    slice_A=14.0,
 )
 SMALL = replace(RECIPE, scan_shape=(64, 64), scan_step_A=0.625)
 OUTPUTS = ("scan.h5", "recipe.yaml", "calibration.png", "phase.png", "truth_vs_result.png", "phase.tif", *(f"{m}.h5" for m in METHODS))
@@ -60,13 +70,29 @@ def run(output: str, size: str, *, seed: int, threads: int | None, memory: float
             upsample = 1 if method == "icom" else factor  # a defocused probe's centre of mass holds nothing beyond the scan's own band
             results[method] = direct(data, found.calibration, found.alive, method, upsample=upsample, memory=budget, progress=tick)
         seconds[method] = results[method].seconds
-        save_direct(results[method], data, recipe_of(method, upsample, found.calibration, budget), output=path[f"{method}.h5"],
-                    tiff=path["phase.tif"] if method == "ssb" else None, png=None, force=force)
+        save_direct(
+            results[method],
+            data,
+            recipe_of(method, upsample, found.calibration, budget),
+            output=path[f"{method}.h5"],
+            tiff=path["phase.tif"] if method == "ssb" else None,
+            png=None,
+            force=force,
+        )
     picture(results["ssb"], path["phase.png"], force)
     scores = _compare(truth.array, results, recipe, path["truth_vs_result.png"], force)
     rows = measured_beside_true(found.calibration, made.calibration)
     if as_json:
-        emit({"output": os.path.abspath(output), "seconds": seconds, "peak_bytes": peak_bytes(), "metrics": scores, "calibration": rows, "notes": list(found.notes)})
+        emit(
+            {
+                "output": os.path.abspath(output),
+                "seconds": seconds,
+                "peak_bytes": peak_bytes(),
+                "metrics": scores,
+                "calibration": rows,
+                "notes": list(found.notes),
+            }
+        )
     else:
         click.echo(_report(rows, scores, results, seconds, output, size))
 
@@ -93,7 +119,9 @@ def _folder(output: str) -> None:
     try:
         os.makedirs(output, exist_ok=True)
     except OSError as error:
-        raise InputError(f"the folder {output} cannot be made", got=error.strerror or str(error), remedy="pass --output with a place you may write to") from error
+        raise InputError(
+            f"the folder {output} cannot be made", got=error.strerror or str(error), remedy="pass --output with a place you may write to"
+        ) from error
 
 
 def _compare(truth: np.ndarray, results: dict[str, Reconstructed], recipe: FourDRecipe, png: str, force: bool) -> dict[str, dict[str, float | None]]:
@@ -109,9 +137,16 @@ def _compare(truth: np.ndarray, results: dict[str, Reconstructed], recipe: FourD
         scores[method] = {**done.metrics, "truth_frc_mean": rings.mean(limit), "truth_resolution_A": rings.resolution_A(0.5)}
         half = rings.resolution_A(0.5)
         numbers = f"mean correlation {rings.mean(limit):.2f}" + (f", over 1/2 to {half:.2g} Å" if half else "")
-        panels.append(Panel(name=LABELS[method], image=limited(image.numpy(), pitch, limit), numbers=numbers,
-                            rings=Curve(q_invA=rings.q_invA.numpy(), value=rings.value.numpy())))
-    title = f"gold nanoparticle on carbon, {significant(recipe.dose_e_per_A2)} e/Å², calibrated blind ({focus_in_words(aberrations(recipe.aberrations).polar()['C10_A'])})"
+        panels.append(
+            Panel(
+                name=LABELS[method],
+                image=limited(image.numpy(), pitch, limit),
+                numbers=numbers,
+                rings=Curve(q_invA=rings.q_invA.numpy(), value=rings.value.numpy()),
+            )
+        )
+    focus = focus_in_words(aberrations(recipe.aberrations).polar()["C10_A"])
+    title = f"gold nanoparticle on carbon, {significant(recipe.dose_e_per_A2)} e/Å², calibrated blind ({focus})"
     save(comparison_figure(panels, pitch_A=pitch, title=title, limit_invA=limit), png, force)
     return scores
 
@@ -130,8 +165,14 @@ def limited(image: np.ndarray, pitch_A: tuple[float, float], limit_invA: float) 
     return np.fft.ifft2(np.fft.fft2(image) * (np.hypot(qy[:, None], qx[None]) <= limit_invA)).real
 
 
-def _report(rows: list[dict[str, Any]], scores: dict[str, dict[str, float | None]], results: dict[str, Reconstructed], seconds: dict[str, float],
-            output: str, size: str) -> str:
+def _report(
+    rows: list[dict[str, Any]],
+    scores: dict[str, dict[str, float | None]],
+    results: dict[str, Reconstructed],
+    seconds: dict[str, float],
+    output: str,
+    size: str,
+) -> str:
     lines = ["what the program was not told, and what it found in the counts:", f"  {'':<22}{'true':>12}{'measured':>14}{'sigma':>11}"]
     for row in rows:
         true, got = (str(v).lower() if isinstance(v, bool) else f"{v:.5g}" if v is not None else "unknown" for v in (row["true"], row["measured"]))

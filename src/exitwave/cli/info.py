@@ -20,8 +20,13 @@ def missing(data: Dataset4D) -> list[dict[str, str]]:
         known = any(q.known for q in calibration.aberrations.values()) if name == "aberrations" else getattr(calibration, name).known
         if not known:
             flag = "--aberration C10_A=..." if name == "aberrations" else FLAGS[name]
-            found.append({"name": "scan_step_A" if name == "scan_step_y_A" else name, "flag": flag,
-                          "remedy": f"{flag}, or measure it with `exitwave calibrate`" if name in CALIBRATED else flag})
+            found.append(
+                {
+                    "name": "scan_step_A" if name == "scan_step_y_A" else name,
+                    "flag": flag,
+                    "remedy": f"{flag}, or measure it with `exitwave calibrate`" if name in CALIBRATED else flag,
+                }
+            )
     return found
 
 
@@ -29,15 +34,26 @@ def axes(data: Dataset4D) -> list[dict[str, Any]]:
     """Name, size, scale and unit of each axis; the scale is null where it is not known."""
     c = data.calibration
     scales = (c.scan_step_y_A.value, c.scan_step_x_A.value, c.detector_mrad.value, c.detector_mrad.value)
-    return [{"name": name, "size": size, "scale": scale, "unit": unit}
-            for name, size, scale, unit in zip(("y", "x", "ky", "kx"), data.shape, scales, ("A", "A", "mrad", "mrad"), strict=True)]
+    return [
+        {"name": name, "size": size, "scale": scale, "unit": unit}
+        for name, size, scale, unit in zip(("y", "x", "ky", "kx"), data.shape, scales, ("A", "A", "mrad", "mrad"), strict=True)
+    ]
 
 
 def payload(data: Dataset4D) -> dict[str, Any]:
     """The documented keys of `exitwave info --json`."""
-    return {"kind": "4D-STEM", "path": data.origin["path"], "inside": data.origin["inside"], "reader": data.origin["reader"], "shape": list(data.shape),
-            "dtype": str(data.frames.dtype), "bytes": prod(data.shape) * data.frames.dtype.itemsize, "axes": axes(data),
-            "calibration": data.calibration.as_json(), "missing": missing(data)}
+    return {
+        "kind": "4D-STEM",
+        "path": data.origin["path"],
+        "inside": data.origin["inside"],
+        "reader": data.origin["reader"],
+        "shape": list(data.shape),
+        "dtype": str(data.frames.dtype),
+        "bytes": prod(data.shape) * data.frames.dtype.itemsize,
+        "axes": axes(data),
+        "calibration": data.calibration.as_json(),
+        "missing": missing(data),
+    }
 
 
 def describe(data: Dataset4D) -> str:
@@ -45,7 +61,10 @@ def describe(data: Dataset4D) -> str:
     ry, rx, ky, kx = data.shape
     size = prod(data.shape) * data.frames.dtype.itemsize
     inside = f"::{data.origin['inside']}" if data.origin["inside"] else ""
-    lines = [f"{data.origin['path']}{inside}", f"4D-STEM scan, {ry} x {rx} positions of {ky} x {kx} pixels, {data.frames.dtype}, {size / 1e6:.4g} MB, read as {data.origin['reader']}"]
+    lines = [
+        f"{data.origin['path']}{inside}",
+        f"4D-STEM scan, {ry} x {rx} positions of {ky} x {kx} pixels, {data.frames.dtype}, {size / 1e6:.4g} MB, read as {data.origin['reader']}",
+    ]
     known = table_of(data.calibration)
     lines += ["known:", known] if known else ["the file tells nothing about its calibration"]
     lack = missing(data)

@@ -50,8 +50,18 @@ def run(asked: Session, *, png: str | None, force: bool, as_json: bool) -> None:
         from exitwave.plot import plan_figure, save
 
         q, curves, signals = found.pop("_curves")
-        save(plan_figure(q, curves, signals, aperture_invA=found["aperture_invA"], nyquist_invA=found["scan_nyquist_invA"],
-                         title=f"{found['focus']}, {asked.dose_e_per_A2:g} e/Å², {asked.phase_rms_rad:g} rad rms"), png, force)
+        save(
+            plan_figure(
+                q,
+                curves,
+                signals,
+                aperture_invA=found["aperture_invA"],
+                nyquist_invA=found["scan_nyquist_invA"],
+                title=f"{found['focus']}, {asked.dose_e_per_A2:g} e/Å², {asked.phase_rms_rad:g} rad rms",
+            ),
+            png,
+            force,
+        )
     found.pop("_curves", None)
     if as_json:
         emit(found)
@@ -84,13 +94,34 @@ def plan(asked: Session) -> dict[str, Any]:
     at = int(np.argmin(np.abs(q - target)))
     notes = _notes(diameter, window, step, upsample, c10, supported, asked, signals, at)
     return {
-        "focus": focus_in_words(c10), "wavelength_A": wavelength, "aperture_invA": edge, "resolution_limit_A": 1 / (2 * edge), "probe_diameter_A": diameter,
-        "overlap": max(0.0, 1 - step / diameter), "positions_per_probe": (pi / 4) * diameter**2 / (asked.scan_step_A[0] * asked.scan_step_A[1]),
-        "window_A": window, "window_fill": diameter / window, "largest_defocus_A": supported, "scan_nyquist_invA": nyquist, "information_limit_invA": 2 * edge,
-        "upsample": upsample, "electrons_per_position": electrons, "aberrations": lens.polar(), "recommended_defocus_A": best, "target_A": 1 / target,
-        "transfer": {method: {"first_zero_invA": _first_zero(q, curves[method]), "at_target": float(abs(curves[method][at])), "ssnr_at_target": float(signals[method][at]),
-                              "mean_ssnr": float(signals[method].mean())} for method in METHODS},
-        "notes": notes, "_curves": (q, curves, signals),
+        "focus": focus_in_words(c10),
+        "wavelength_A": wavelength,
+        "aperture_invA": edge,
+        "resolution_limit_A": 1 / (2 * edge),
+        "probe_diameter_A": diameter,
+        "overlap": max(0.0, 1 - step / diameter),
+        "positions_per_probe": (pi / 4) * diameter**2 / (asked.scan_step_A[0] * asked.scan_step_A[1]),
+        "window_A": window,
+        "window_fill": diameter / window,
+        "largest_defocus_A": supported,
+        "scan_nyquist_invA": nyquist,
+        "information_limit_invA": 2 * edge,
+        "upsample": upsample,
+        "electrons_per_position": electrons,
+        "aberrations": lens.polar(),
+        "recommended_defocus_A": best,
+        "target_A": 1 / target,
+        "transfer": {
+            method: {
+                "first_zero_invA": _first_zero(q, curves[method]),
+                "at_target": float(abs(curves[method][at])),
+                "ssnr_at_target": float(signals[method][at]),
+                "mean_ssnr": float(signals[method].mean()),
+            }
+            for method in METHODS
+        },
+        "notes": notes,
+        "_curves": (q, curves, signals),
     }
 
 
@@ -110,9 +141,14 @@ def _geometry(asked: Session, given: Mapping[str, float]) -> Geometry:
     def told(value: float) -> Quantity:
         return Quantity(value=value, source="given")
 
-    calibration = Calibration(energy_eV=told(asked.energy_eV), semiangle_mrad=told(asked.semiangle_mrad), detector_mrad=told(asked.detector_mrad),
-                              scan_step_y_A=told(asked.scan_step_A[0]), scan_step_x_A=told(asked.scan_step_A[1]),
-                              aberrations={name: told(value) for name, value in aberrations(given).polar().items()})
+    calibration = Calibration(
+        energy_eV=told(asked.energy_eV),
+        semiangle_mrad=told(asked.semiangle_mrad),
+        detector_mrad=told(asked.detector_mrad),
+        scan_step_y_A=told(asked.scan_step_A[0]),
+        scan_step_x_A=told(asked.scan_step_A[1]),
+        aberrations={name: told(value) for name, value in aberrations(given).polar().items()},
+    )
     return geometry(calibration, (2, 2, *asked.detector_px))
 
 
@@ -145,12 +181,24 @@ def _first_zero(q: np.ndarray, ctf: np.ndarray) -> float | None:
     return float(q[i] + (q[i + 1] - q[i]) * real[i] / (real[i] - real[i + 1]))
 
 
-def _notes(diameter: float, window: float, step: float, upsample: int, c10: float, supported: float, asked: Session, signals: Mapping[str, np.ndarray],
-           at: int) -> list[str]:
+def _notes(
+    diameter: float,
+    window: float,
+    step: float,
+    upsample: int,
+    c10: float,
+    supported: float,
+    asked: Session,
+    signals: Mapping[str, np.ndarray],
+    at: int,
+) -> list[str]:
     notes = []
     if diameter > FILL * window:
-        notes.append(f"the probe fills {diameter / window:.2f} of the detector's real-space window: finite pixels cost signal; use a longer camera length or at most "
-                     f"{focus_in_words(-supported)}")
+        notes.append(
+            f"the probe fills {diameter / window:.2f} of the detector's real-space window: finite pixels cost signal; "
+            "use a longer camera length or at most "
+            f"{focus_in_words(-supported)}"
+        )
     if step > diameter:
         notes.append("the probes do not overlap: take a smaller step or more defocus")
     if upsample > 1:
@@ -169,7 +217,10 @@ def text(found: Mapping[str, Any]) -> str:
         ("overlap", f"{found['overlap']:.0%} along a row, {found['positions_per_probe']:.3g} positions under each probe"),
         ("detector window", f"{found['window_A']:.4g} A, the probe fills {found['window_fill']:.2f} of it (keep under {FILL:g})"),
         ("largest defocus", f"{focus_in_words(-found['largest_defocus_A'])} with this camera length"),
-        ("scan Nyquist", f"{found['scan_nyquist_invA']:.4g} 1/A; the optics carry {found['information_limit_invA']:.4g} 1/A ({found['resolution_limit_A']:.3g} A)"),
+        (
+            "scan Nyquist",
+            f"{found['scan_nyquist_invA']:.4g} 1/A; the optics carry {found['information_limit_invA']:.4g} 1/A ({found['resolution_limit_A']:.3g} A)",
+        ),
         ("upsampling", f"--upsample {found['upsample']}"),
         ("dose", f"{found['electrons_per_position']:.4g} electrons per position"),
         ("recommended", f"{focus_in_words(-found['recommended_defocus_A'])} for detail of {found['target_A']:.3g} A"),
@@ -180,4 +231,3 @@ def text(found: Mapping[str, Any]) -> str:
         zero = "none" if values["first_zero_invA"] is None else f"{values['first_zero_invA']:.3g}"
         lines.append(f"  {method:<17}{zero:>17}{values['at_target']:>17.3g}{values['ssnr_at_target']:>20.3g}")
     return "\n".join(lines + [f"- {note}" for note in found["notes"]])
-

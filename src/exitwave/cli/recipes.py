@@ -16,23 +16,44 @@ from exitwave.data import Calibration, Quantity
 from exitwave.io import writing
 
 MEANING = {
-    "energy_eV": "beam energy, eV", "semiangle_mrad": "convergence semi-angle, mrad", "scan_step_y_A": "scan step between rows, A",
-    "scan_step_x_A": "scan step along a row, A", "detector_mrad": "angle of one detector pixel, mrad",
-    "centre_y_px": "undiffracted beam in the frame, pixel index", "centre_x_px": "", "semiangle_px": "radius of the bright-field disk, pixels",
-    "ellipticity": "axis ratio of the disk minus one", "ellipticity_deg": "its long axis, degrees from +x toward +y",
-    "rotation_deg": "detector to scan, degrees from +x toward +y", "transpose": "whether detector axes are exchanged before that rotation",
-    "twin": "what settled rotation + 180 degrees with the opposite defocus and phase", "counts_per_electron": "detector counts that one electron makes",
-    "fano": "variance over mean of one pixel", "neighbour_correlation": "correlation of touching pixels",
+    "energy_eV": "beam energy, eV",
+    "semiangle_mrad": "convergence semi-angle, mrad",
+    "scan_step_y_A": "scan step between rows, A",
+    "scan_step_x_A": "scan step along a row, A",
+    "detector_mrad": "angle of one detector pixel, mrad",
+    "centre_y_px": "undiffracted beam in the frame, pixel index",
+    "centre_x_px": "",
+    "semiangle_px": "radius of the bright-field disk, pixels",
+    "ellipticity": "axis ratio of the disk minus one",
+    "ellipticity_deg": "its long axis, degrees from +x toward +y",
+    "rotation_deg": "detector to scan, degrees from +x toward +y",
+    "transpose": "whether detector axes are exchanged before that rotation",
+    "twin": "what settled rotation + 180 degrees with the opposite defocus and phase",
+    "counts_per_electron": "detector counts that one electron makes",
+    "fano": "variance over mean of one pixel",
+    "neighbour_correlation": "correlation of touching pixels",
 }
-UNITS = {"energy_eV": "eV", "semiangle_mrad": "mrad", "scan_step_y_A": "A", "scan_step_x_A": "A", "detector_mrad": "mrad", "rotation_deg": "deg",
-         "ellipticity_deg": "deg"}
+UNITS = {
+    "energy_eV": "eV",
+    "semiangle_mrad": "mrad",
+    "scan_step_y_A": "A",
+    "scan_step_x_A": "A",
+    "detector_mrad": "mrad",
+    "rotation_deg": "deg",
+    "ellipticity_deg": "deg",
+}
 SOURCES = ("measured", "given", "file", "assumed", "missing")
 
 
 def calibration_yaml(calibration: Calibration, dead: np.ndarray, notes: Sequence[str], what: str) -> str:
     """The text of a recipe. `dead` (n, 2) are detector pixels (y, x) to leave out."""
-    lines = [f"# Calibration of {what}, by exitwave {__version__}. Use: exitwave reconstruct FILE --recipe THIS --method ssb -o OUT.h5",
-             "# A value is {value, sigma (one standard error, null: not known), source} or just the value.", "schema: 1", "kind: calibration", "calibration:"]
+    lines = [
+        f"# Calibration of {what}, by exitwave {__version__}. Use: exitwave reconstruct FILE --recipe THIS --method ssb -o OUT.h5",
+        "# A value is {value, sigma (one standard error, null: not known), source} or just the value.",
+        "schema: 1",
+        "kind: calibration",
+        "calibration:",
+    ]
     for name, meaning in MEANING.items():
         quantity = getattr(calibration, name)
         if quantity.known:
@@ -68,7 +89,9 @@ def load_yaml(path: str) -> dict[str, Any]:
             tree = yaml.safe_load(file)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
-        raise FormatError(f"{path} is not YAML", got=f"line {where.line + 1}: {getattr(error, 'problem', '')}" if where else type(error).__name__) from error
+        raise FormatError(
+            f"{path} is not YAML", got=f"line {where.line + 1}: {getattr(error, 'problem', '')}" if where else type(error).__name__
+        ) from error
     if not isinstance(tree, dict):
         raise FormatError(f"{path} is no recipe", expected="a mapping of names to values", got=type(tree).__name__)
     return tree
@@ -134,7 +157,15 @@ def _mask(dead: Any, frame: tuple[int, int], path: str) -> np.ndarray | None:
 
 def _flow(quantity: Quantity) -> str:
     value = quantity.value
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value:.8g}" if isinstance(value, (int, float)) else f'"{value}"'
+    text = (
+        "null"
+        if value is None
+        else str(value).lower()
+        if isinstance(value, bool)
+        else f"{value:.8g}"
+        if isinstance(value, (int, float))
+        else f'"{value}"'
+    )
     sigma = "null" if quantity.sigma is None else f"{quantity.sigma:.3g}"
     return f"{{value: {_yaml_number(text)}, sigma: {_yaml_number(sigma)}, source: {quantity.source}}}"
 

@@ -24,8 +24,19 @@ class Outputs:
     tiff: str | None = None
 
 
-def run(data: Dataset4D, method: str, outputs: Outputs, *, recipe: str | None, twin: str | None, upsample: int, optics: Mapping[str, Any], budget: int,
-        force: bool, as_json: bool) -> None:
+def run(
+    data: Dataset4D,
+    method: str,
+    outputs: Outputs,
+    *,
+    recipe: str | None,
+    twin: str | None,
+    upsample: int,
+    optics: Mapping[str, Any],
+    budget: int,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Reconstruct, write, say what came out. `twin` is None unless the scan is calibrated first."""
     started = perf_counter()
     frame = data.shape[2], data.shape[3]
@@ -44,13 +55,25 @@ def run(data: Dataset4D, method: str, outputs: Outputs, *, recipe: str | None, t
 def _say(done: Reconstructed, outputs: Outputs, seconds: float, as_json: bool) -> None:
     metrics = done.metrics
     if as_json:
-        emit({"output": os.path.abspath(outputs.result), "png": outputs.png and os.path.abspath(outputs.png), "tiff": outputs.tiff and os.path.abspath(outputs.tiff),
-              "method": done.image.method, "seconds": seconds, "peak_bytes": peak_bytes(), "pitch_A": list(done.image.pitch_A), "metrics": metrics})
+        emit(
+            {
+                "output": os.path.abspath(outputs.result),
+                "png": outputs.png and os.path.abspath(outputs.png),
+                "tiff": outputs.tiff and os.path.abspath(outputs.tiff),
+                "method": done.image.method,
+                "seconds": seconds,
+                "peak_bytes": peak_bytes(),
+                "pitch_A": list(done.image.pitch_A),
+                "metrics": metrics,
+            }
+        )
         return
     ny, nx = done.image.image.shape
     resolution = metrics["frc_resolution_A"]
     click.echo(f"{title_of(done)}: {ny} x {nx} pixels of {done.image.pitch_A[0]:.4g} x {done.image.pitch_A[1]:.4g} A")
-    click.echo(f"  {metrics['electrons_per_position']:.4g} electrons per position on {metrics['detector_pixels']} detector pixels; "
-               f"phase rms {metrics['rms_phase_rad']:.3g} rad, of which noise {metrics['noise_rms_rad']:.3g} rad")
+    click.echo(
+        f"  {metrics['electrons_per_position']:.4g} electrons per position on {metrics['detector_pixels']} detector pixels; "
+        f"phase rms {metrics['rms_phase_rad']:.3g} rad, of which noise {metrics['noise_rms_rad']:.3g} rad"
+    )
     click.echo("  half sets correlate over 1/7 " + (f"to {resolution:.4g} A" if resolution else "at every frequency") + f"; {seconds:.1f} s")
     click.echo(f"  written to {outputs.result}" + "".join(f", {path}" for path in (outputs.png, outputs.tiff) if path))

@@ -34,8 +34,12 @@ def _check_device(device: str) -> None:
     import torch
 
     if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
-        raise InputError("this device is not here", expected="cpu" + (" or cuda" if torch.cuda.is_available() else ""), got=device,
-                         remedy="`exitwave doctor` lists what is")
+        raise InputError(
+            "this device is not here",
+            expected="cpu" + (" or cuda" if torch.cuda.is_available() else ""),
+            got=device,
+            remedy="`exitwave doctor` lists what is",
+        )
 
 
 def only_cpu(device: str) -> None:
@@ -55,8 +59,17 @@ def opened(file: str, *, reader: str | None, shape: tuple[int, ...] | None, dtyp
     return exitwave.io.open(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape)
 
 
-def overridden(known: Calibration, *, energy_eV: float | None, semiangle_mrad: float | None, scan_step_A: tuple[float, float] | None,
-               detector_mrad: float | None, rotation_deg: float | None, transpose: bool | None, aberration: Sequence[tuple[str, float]]) -> Calibration:
+def overridden(
+    known: Calibration,
+    *,
+    energy_eV: float | None,
+    semiangle_mrad: float | None,
+    scan_step_A: tuple[float, float] | None,
+    detector_mrad: float | None,
+    rotation_deg: float | None,
+    transpose: bool | None,
+    aberration: Sequence[tuple[str, float]],
+) -> Calibration:
     """A calibration with what the command line says on top of it.
 
     Raises:
@@ -68,15 +81,20 @@ def overridden(known: Calibration, *, energy_eV: float | None, semiangle_mrad: f
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{flag} must be positive", got=value)
     flags: dict[str, float | bool | None] = {
-        "energy_eV": energy_eV, "semiangle_mrad": semiangle_mrad, "detector_mrad": detector_mrad, "rotation_deg": rotation_deg, "transpose": transpose,
-        "scan_step_y_A": scan_step_A[0] if scan_step_A else None, "scan_step_x_A": scan_step_A[1] if scan_step_A else None,
+        "energy_eV": energy_eV,
+        "semiangle_mrad": semiangle_mrad,
+        "detector_mrad": detector_mrad,
+        "rotation_deg": rotation_deg,
+        "transpose": transpose,
+        "scan_step_y_A": scan_step_A[0] if scan_step_A else None,
+        "scan_step_x_A": scan_step_A[1] if scan_step_A else None,
     }
     names = [name for name, _ in aberration]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"--aberration {twice} is given twice", remedy="keep one of them")
     typed = aberrations(dict(aberration)).polar()
-    known = replace(known, **{name: Quantity(value=value, source="given") for name, value in flags.items() if value is not None})
+    known = known.updated(**{name: Quantity(value=value, source="given") for name, value in flags.items() if value is not None})
     return known.updated(aberrations={name: Quantity(value=value, source="given") for name, value in typed.items()})
 
 
@@ -123,7 +141,11 @@ def peak_bytes() -> int:
 
 def provenance(data: Dataset4D | None = None) -> dict[str, Any]:
     """Who made a result, from what."""
-    origin = {} if data is None else {"input": str(data.origin.get("path", "")), "inside": data.origin.get("inside", ""), "reader": data.origin.get("reader", "")}
+    origin = (
+        {}
+        if data is None
+        else {"input": str(data.origin.get("path", "")), "inside": data.origin.get("inside", ""), "reader": data.origin.get("reader", "")}
+    )
     return {"program": "exitwave", "version": __version__, **origin}
 
 

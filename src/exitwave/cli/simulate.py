@@ -48,7 +48,9 @@ def _plain(name: str, value: Any) -> Any:
     if name == "aberrations":
         if not isinstance(value, Mapping):
             raise InputError("aberrations are names with values", expected="e.g. {C10_A: -300}", got=value)
-        return {key: parse_quantity(v, "deg" if str(key).startswith("phi") else "A", str(key)) if isinstance(v, str) else v for key, v in value.items()}
+        return {
+            key: parse_quantity(v, "deg" if str(key).startswith("phi") else "A", str(key)) if isinstance(v, str) else v for key, v in value.items()
+        }
     wanted = next(f.type for f in fields(FourDRecipe) if f.name == name)  # type: ignore[arg-type]
     try:
         return pydantic.TypeAdapter(wanted).validate_python(value)
@@ -67,13 +69,31 @@ def run(recipe: FourDRecipe, output: str, *, blind: bool, budget: int, device: s
     seconds = perf_counter() - started
     window, field = made.experiment.illumination.grid, made.experiment.specimen
     electrons = float(made.experiment.dose_e)
-    metrics = {"electrons_per_position": electrons, "dose_e_per_A2": recipe.dose_e_per_A2, "slices": int(field.dz_A.shape[0]),
-               "window_A": list(window.extent_A), "field_A": list(field.grid.extent_A), "phase_max_rad": float(made.truth[0].array.max())}
+    metrics = {
+        "electrons_per_position": electrons,
+        "dose_e_per_A2": recipe.dose_e_per_A2,
+        "slices": int(field.dz_A.shape[0]),
+        "window_A": list(window.extent_A),
+        "field_A": list(field.grid.extent_A),
+        "phase_max_rad": float(made.truth[0].array.max()),
+    }
     pitch = [recipe.scan_step_A, recipe.scan_step_A]
     if as_json:
-        emit({"output": os.path.abspath(output), "method": "multislice", "seconds": seconds, "peak_bytes": peak_bytes(), "pitch_A": pitch, "metrics": metrics,
-              "shape": [*recipe.scan_shape, *recipe.detector_px], "seed": recipe.seed})
+        emit(
+            {
+                "output": os.path.abspath(output),
+                "method": "multislice",
+                "seconds": seconds,
+                "peak_bytes": peak_bytes(),
+                "pitch_A": pitch,
+                "metrics": metrics,
+                "shape": [*recipe.scan_shape, *recipe.detector_px],
+                "seed": recipe.seed,
+            }
+        )
         return
-    click.echo(f"{recipe.specimen}: {recipe.scan_shape[0]} x {recipe.scan_shape[1]} positions of {recipe.detector_px[0]} x {recipe.detector_px[1]} pixels, "
-               f"{electrons:.4g} electrons each ({recipe.dose_e_per_A2:g} e/A^2), {metrics['slices']} slices, phase up to {metrics['phase_max_rad']:.3g} rad")
+    click.echo(
+        f"{recipe.specimen}: {recipe.scan_shape[0]} x {recipe.scan_shape[1]} positions of {recipe.detector_px[0]} x {recipe.detector_px[1]} pixels, "
+        f"{electrons:.4g} electrons each ({recipe.dose_e_per_A2:g} e/A^2), {metrics['slices']} slices, phase up to {metrics['phase_max_rad']:.3g} rad"
+    )
     click.echo(f"  written to {output} in {seconds:.1f} s; exitwave info {output}")

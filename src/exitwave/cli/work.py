@@ -37,8 +37,12 @@ class Reconstructed:
         """What scripts read beside the image."""
         image, step = self.image, self.geometry.scan.pitch_A
         return {
-            "frc_resolution_A": self.rings.resolution_A(), "dose_e_per_A2": image.electrons / (step[0] * step[1]), "electrons_per_position": image.electrons,
-            "detector_pixels": image.pixels, "rms_phase_rad": float(image.image.std()), "noise_rms_rad": float(np.sqrt(_whole_noise(image).mean())),
+            "frc_resolution_A": self.rings.resolution_A(),
+            "dose_e_per_A2": image.electrons / (step[0] * step[1]),
+            "electrons_per_position": image.electrons,
+            "detector_pixels": image.pixels,
+            "rms_phase_rad": float(image.image.std()),
+            "noise_rms_rad": float(np.sqrt(_whole_noise(image).mean())),
         }
 
 
@@ -54,7 +58,10 @@ def require(calibration: Calibration, method: str) -> None:
         if not getattr(calibration, name).known:
             _missing(name, calibration)
     if method != "icom" and not any(q.known for q in calibration.aberrations.values()):
-        raise CalibrationError(f"{method} needs the aberrations, at least the defocus", remedy="pass --aberration C10_A=... or --calibrate, or run `exitwave calibrate` and pass --recipe")
+        raise CalibrationError(
+            f"{method} needs the aberrations, at least the defocus",
+            remedy="pass --aberration C10_A=... or --calibrate, or run `exitwave calibrate` and pass --recipe",
+        )
 
 
 def _missing(name: str, calibration: Calibration) -> None:
@@ -64,30 +71,50 @@ def _missing(name: str, calibration: Calibration) -> None:
     calibration.need(name)
 
 
-def direct(data: Dataset4D, calibration: Calibration, mask: np.ndarray | None, method: str, *, upsample: int, memory: int, progress: Progress) -> Reconstructed:
+def direct(
+    data: Dataset4D, calibration: Calibration, mask: np.ndarray | None, method: str, *, upsample: int, memory: int, progress: Progress
+) -> Reconstructed:
     """One direct image of a scan."""
     started = perf_counter()
     optics = geometry(calibration, data.shape, None if mask is None else torch.from_numpy(mask))
     gain = float(calibration.counts_per_electron.value or 1.0)
-    image = reconstruct(data.frames, optics, method, upsample=upsample, dispersion=gain, counts_per_electron=gain, memory_bytes=memory, progress=progress)
+    image = reconstruct(
+        data.frames, optics, method, upsample=upsample, dispersion=gain, counts_per_electron=gain, memory_bytes=memory, progress=progress
+    )
     rings = frc(image.halves[0].double(), image.halves[1].double(), image.pitch_A)
     return Reconstructed(image=image, geometry=optics, calibration=calibration, rings=rings, seconds=perf_counter() - started)
 
 
-def save_direct(done: Reconstructed, data: Dataset4D, recipe: Mapping[str, Any], *, output: str, tiff: str | None, png: str | None, force: bool) -> None:
+def save_direct(
+    done: Reconstructed, data: Dataset4D, recipe: Mapping[str, Any], *, output: str, tiff: str | None, png: str | None, force: bool
+) -> None:
     """The result file and, where asked, a TIFF and a PNG."""
     image = done.image
     columns = image.image.shape[1]
-    shape = tuple(image.image.shape)
-    dq = tuple(1 / (n * pitch) for n, pitch in zip(shape, image.pitch_A, strict=True))
+    ny, nx = image.image.shape
+    dq = 1 / (ny * image.pitch_A[0]), 1 / (nx * image.pitch_A[1])
     phase = _numpy(image.image)
     planes = [
         Plane(name="phase", array=phase, pitch=image.pitch_A, unit="rad", title=title_of(done)),
-        *(Plane(name=f"half_{name}", array=_numpy(half), pitch=image.pitch_A, unit="rad", title=f"half {name} of the detector pixels")
-          for name, half in zip("ab", image.halves, strict=True)),
-        Plane(name="ctf", array=full_plane(image.ctf.numpy().astype(np.complex64), columns), pitch=dq, pitch_unit="1/A", title="transfer of a weak phase"),
-        Plane(name="noise", array=_whole_noise(image).astype(np.float32), pitch=dq, pitch_unit="1/A", unit="rad^2",
-              title="variance of a Fourier coefficient over the count of pixels"),
+        *(
+            Plane(name=f"half_{name}", array=_numpy(half), pitch=image.pitch_A, unit="rad", title=f"half {name} of the detector pixels")
+            for name, half in zip("ab", image.halves, strict=True)
+        ),
+        Plane(
+            name="ctf",
+            array=full_plane(image.ctf.numpy().astype(np.complex64), columns),
+            pitch=dq,
+            pitch_unit="1/A",
+            title="transfer of a weak phase",
+        ),
+        Plane(
+            name="noise",
+            array=_whole_noise(image).astype(np.float32),
+            pitch=dq,
+            pitch_unit="1/A",
+            unit="rad^2",
+            title="variance of a Fourier coefficient over the count of pixels",
+        ),
     ]
     metrics = {**done.metrics, "method": image.method, "seconds": done.seconds, "peak_bytes": peak_bytes(), "pitch_A": list(image.pitch_A)}
     write_result(output, images=planes, recipe=dict(recipe), calibration=done.calibration, metrics=metrics, provenance=provenance(data), force=force)
@@ -103,8 +130,20 @@ def picture(done: Reconstructed, png: str, force: bool) -> None:
 
     image = done.image
     curve = Curve(q_invA=done.rings.q_invA.numpy(), value=done.rings.value.numpy())
-    save(phase_figure(_numpy(image.image), pitch_A=image.pitch_A, ctf=image.ctf.numpy(), noise=image.noise.numpy(), aperture_invA=done.geometry.edge_invA,
-                      title=title_of(done), rings=curve, resolution_A=done.rings.resolution_A()), png, force)
+    save(
+        phase_figure(
+            _numpy(image.image),
+            pitch_A=image.pitch_A,
+            ctf=image.ctf.numpy(),
+            noise=image.noise.numpy(),
+            aperture_invA=done.geometry.edge_invA,
+            title=title_of(done),
+            rings=curve,
+            resolution_A=done.rings.resolution_A(),
+        ),
+        png,
+        force,
+    )
 
 
 def title_of(done: Reconstructed) -> str:
@@ -130,7 +169,11 @@ def save_calibrated(done: Calibrated, *, output: str | None, png: str | None, wh
         from exitwave.plot import calibration_figure, save
 
         shifts = (done.shifts.k_det, done.shifts.measured_A, done.shifts.fitted_A)
-        save(calibration_figure(done.calibration, mean=done.mean, alive=done.alive, shifts=shifts, title=f"calibration of {what}", notes=done.notes), png, force)
+        save(
+            calibration_figure(done.calibration, mean=done.mean, alive=done.alive, shifts=shifts, title=f"calibration of {what}", notes=done.notes),
+            png,
+            force,
+        )
 
 
 def table_of(calibration: Calibration) -> str:
@@ -170,4 +213,6 @@ def check_upsample(upsample: int) -> None:
         InputError: outside 1 to 16.
     """
     if not 1 <= upsample <= 16:
-        raise InputError("the upsampling factor is out of range", expected="1 to 16", got=upsample, remedy="`exitwave plan` says which one the scan needs")
+        raise InputError(
+            "the upsampling factor is out of range", expected="1 to 16", got=upsample, remedy="`exitwave plan` says which one the scan needs"
+        )

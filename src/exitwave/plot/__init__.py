@@ -12,8 +12,14 @@ if TYPE_CHECKING:
     from exitwave.plot.phase import phase_figure
     from exitwave.plot.plan import plan_figure
 
-_LATER = {"calibration_figure": "calibration", "Panel": "compare", "comparison_figure": "compare", "save": "figures", "phase_figure": "phase",
-          "plan_figure": "plan"}
+_LATER = {
+    "calibration_figure": "calibration",
+    "Panel": "compare",
+    "comparison_figure": "compare",
+    "save": "figures",
+    "phase_figure": "phase",
+    "plan_figure": "plan",
+}
 
 __all__ = ["Curve", "Panel", "calibration_figure", "comparison_figure", "full_plane", "phase_figure", "plan_figure", "radial", "save"]
 

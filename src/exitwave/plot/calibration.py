@@ -12,15 +12,30 @@ from exitwave.data import Calibration, Quantity
 from exitwave.plot import figures
 
 ROWS = (
-    ("semi-angle", "semiangle_mrad", "mrad"), ("detector pixel", "detector_mrad", "mrad"), ("centre y", "centre_y_px", "px"),
-    ("centre x", "centre_x_px", "px"), ("disk radius", "semiangle_px", "px"), ("ellipticity", "ellipticity", ""), ("rotation", "rotation_deg", "deg"),
-    ("transpose", "transpose", ""), ("counts/electron", "counts_per_electron", ""), ("Fano factor", "fano", ""),
-    ("neighbour corr.", "neighbour_correlation", ""), ("twin settled by", "twin", ""),
+    ("semi-angle", "semiangle_mrad", "mrad"),
+    ("detector pixel", "detector_mrad", "mrad"),
+    ("centre y", "centre_y_px", "px"),
+    ("centre x", "centre_x_px", "px"),
+    ("disk radius", "semiangle_px", "px"),
+    ("ellipticity", "ellipticity", ""),
+    ("rotation", "rotation_deg", "deg"),
+    ("transpose", "transpose", ""),
+    ("counts/electron", "counts_per_electron", ""),
+    ("Fano factor", "fano", ""),
+    ("neighbour corr.", "neighbour_correlation", ""),
+    ("twin settled by", "twin", ""),
 )
 
 
-def calibration_figure(calibration: Calibration, *, mean: np.ndarray, alive: np.ndarray, shifts: tuple[np.ndarray, np.ndarray, np.ndarray], title: str,
-                       notes: Sequence[str] = ()) -> Figure:
+def calibration_figure(
+    calibration: Calibration,
+    *,
+    mean: np.ndarray,
+    alive: np.ndarray,
+    shifts: tuple[np.ndarray, np.ndarray, np.ndarray],
+    title: str,
+    notes: Sequence[str] = (),
+) -> Figure:
     """Mean pattern (ky, kx) with the fitted ellipse, centre and dead pixels; shifts (k_det (m, 2) 1/A, measured and fitted (m, 2) A, all (y, x))
     as arrows; a table of values, uncertainties and sources."""
     made = figures.figure(15.0, 5.4)
@@ -40,8 +55,18 @@ def _pattern(made: Figure, axes: Axes, c: Calibration, mean: np.ndarray, alive: 
     if c.semiangle_px.known and c.centre_y_px.known:
         radius, stretch = float(c.semiangle_px.value or 0.0), (1 + float(c.ellipticity.value or 0.0)) ** 0.5
         centre = float(c.centre_x_px.value or 0.0), float(c.centre_y_px.value or 0.0)
-        axes.add_patch(Ellipse(centre, 2 * radius * stretch, 2 * radius / stretch, angle=float(c.ellipticity_deg.value or 0.0), fill=False,
-                               color="white", lw=1.6, label="fitted edge"))
+        axes.add_patch(
+            Ellipse(
+                centre,
+                2 * radius * stretch,
+                2 * radius / stretch,
+                angle=float(c.ellipticity_deg.value or 0.0),
+                fill=False,
+                color="white",
+                lw=1.6,
+                label="fitted edge",
+            )
+        )
         axes.plot(*centre, "+", color="white", ms=10, mew=1.6, label="centre")
     dead = np.argwhere(~alive)
     if len(dead):
@@ -55,14 +80,22 @@ def _shifts(axes: Axes, k_det: np.ndarray, measured_A: np.ndarray, fitted_A: np.
     reach = float(np.abs(k_det).max(initial=1e-9))
     scale = longest / (0.28 * reach)  # A per 1/A of arrow
     for vectors, colour, width, name in ((fitted_A, figures.ORANGE, 0.012, "fitted"), (measured_A, figures.BLUE, 0.0055, "measured")):
-        axes.quiver(k_det[:, 1], k_det[:, 0], vectors[:, 1], vectors[:, 0], angles="xy", scale_units="xy", scale=scale, color=colour, width=width, label=name)
+        axes.quiver(
+            k_det[:, 1], k_det[:, 0], vectors[:, 1], vectors[:, 0], angles="xy", scale_units="xy", scale=scale, color=colour, width=width, label=name
+        )
     away = np.hypot(*(measured_A - fitted_A).T)
     bar = figures.nice(longest)
     edge = 1.32 * reach
     axes.plot([-0.95 * edge, -0.95 * edge + bar / scale], [1.13 * edge] * 2, color="black", lw=2.5, solid_capstyle="butt")
     axes.text(-0.95 * edge + bar / scale + 0.05 * edge, 1.13 * edge, f"{figures.length_text(bar)}", va="center", fontsize=9)
-    axes.set(xlim=(-edge, edge), ylim=(1.28 * edge, -edge), aspect="equal", xlabel="detector $k_x$ (1/Å)", ylabel="detector $k_y$ (1/Å)",
-             title=f"shifts of virtual images (rms misfit {np.sqrt((away**2).mean()) if len(away) else 0:.2g} Å)")
+    axes.set(
+        xlim=(-edge, edge),
+        ylim=(1.28 * edge, -edge),
+        aspect="equal",
+        xlabel="detector $k_x$ (1/Å)",
+        ylabel="detector $k_y$ (1/Å)",
+        title=f"shifts of virtual images (rms misfit {np.sqrt((away**2).mean()) if len(away) else 0:.2g} Å)",
+    )
     axes.legend(loc="lower right", ncols=2, framealpha=0.85, borderpad=0.3, columnspacing=1.0)
 
 
@@ -76,8 +109,14 @@ def _table(axes: Axes, c: Calibration, notes: Sequence[str]) -> None:
             stem, value = "defocus (C10)", focus_in_words(quantity.value)
             sigma = f"{sigma} Å" if sigma else ""
         rows.append((stem, value, sigma, source))
-    table = axes.table(cellText=rows, colLabels=("quantity", "value", "± 1 σ", "source"), colWidths=(0.23, 0.43, 0.17, 0.17), loc="upper center", cellLoc="left",
-                       edges="horizontal")
+    table = axes.table(
+        cellText=rows,
+        colLabels=("quantity", "value", "± 1 σ", "source"),
+        colWidths=(0.23, 0.43, 0.17, 0.17),
+        loc="upper center",
+        cellLoc="left",
+        edges="horizontal",
+    )
     table.auto_set_font_size(False)
     table.set_fontsize(9)
     table.scale(1, 1.18)
@@ -94,6 +133,6 @@ def _table(axes: Axes, c: Calibration, notes: Sequence[str]) -> None:
 
 def _texts(quantity: Quantity, unit: str) -> tuple[str, str, str]:
     value = quantity.value
-    if isinstance(value, bool) or isinstance(value, str) or value is None:
+    if isinstance(value, (bool, str)) or value is None:
         return str(value).lower() if isinstance(value, bool) else str(value), "", quantity.source
     return f"{value:.4g} {unit}".strip(), "" if quantity.sigma is None else f"{quantity.sigma:.2g}", quantity.source

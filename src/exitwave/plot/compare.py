@@ -28,7 +28,7 @@ def comparison_figure(panels: Sequence[Panel], *, pitch_A: tuple[float, float], 
     their transfer, take their own. Every panel has its colour bar in rad.
     """
     made = figures.figure(3.9 * len(panels), 7.6)
-    upper, lower = made.subfigures(2, 1, height_ratios=(1.75, 1.0))
+    upper, lower = made.subfigures(2, 1, height_ratios=(1.75, 1.0), squeeze=False)[:, 0]
     axes = upper.subplots(1, len(panels), squeeze=False)[0]
     reference = panels[0].image - np.median(panels[0].image)
     limits = tuple(float(v) for v in np.percentile(reference, (0.3, 99.7)))
@@ -47,7 +47,13 @@ def comparison_figure(panels: Sequence[Panel], *, pitch_A: tuple[float, float], 
         below.plot(rings.q_invA, rings.value, color=colour, ls=style, lw=1.7, label=name)
     below.axhline(1 / 7, color=figures.GREY, lw=0.8, ls=":")
     below.axhline(0, color=figures.GREY, lw=0.6)
-    below.set(xlim=(0, limit_invA), ylim=(-0.35, 1.32), xlabel="q (1/Å)", ylabel="correlation with the truth", title="Fourier ring correlation with the truth")
+    below.set(
+        xlim=(0, limit_invA),
+        ylim=(-0.35, 1.32),
+        xlabel="q (1/Å)",
+        ylabel="correlation with the truth",
+        title="Fourier ring correlation with the truth",
+    )
     below.legend(loc="upper right", ncols=len(panels), framealpha=0.85)
     upper.suptitle(title + "\n", fontsize=12)
     return made

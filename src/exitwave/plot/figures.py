@@ -2,6 +2,7 @@
 
 import os
 from math import floor, log10
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -12,9 +13,18 @@ from matplotlib.patches import Rectangle
 from exitwave.io import writing
 
 DPI = 150
-STYLE = {
-    "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9,
-    "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white", "savefig.facecolor": "white", "image.interpolation": "nearest",
+STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "image.interpolation": "nearest",
 }
 PHASE_MAP, PATTERN_MAP, SPECTRUM_MAP = "magma", "viridis", "gray"
 BLUE, ORANGE, GREEN, GREY, RED = "#0072b2", "#e69f00", "#009e73", "#666666", "#d55e00"  # Okabe & Ito: told apart by colour-blind readers
@@ -57,7 +67,9 @@ def scale_bar(axes: Axes, shape: tuple[int, int], pitch_A: tuple[float, float]) 
     length = nice(0.28 * nx * pitch_A[1])
     width, high = length / pitch_A[1], 0.018 * ny
     left, low = 0.05 * nx, 0.945 * ny
-    axes.add_patch(Rectangle((left - 0.02 * nx, low - 0.085 * ny), width + 0.04 * nx, 0.085 * ny + high + 0.018 * ny, color="black", alpha=0.55, lw=0))
+    axes.add_patch(
+        Rectangle((left - 0.02 * nx, low - 0.085 * ny), width + 0.04 * nx, 0.085 * ny + high + 0.018 * ny, color="black", alpha=0.55, lw=0)
+    )
     axes.add_patch(Rectangle((left, low), width, high, color="white", lw=0))
     axes.text(left + width / 2, low - 0.012 * ny, length_text(length), color="white", ha="center", va="bottom", fontsize=9)
 

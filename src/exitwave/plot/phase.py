@@ -4,14 +4,24 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Circle
 
 from exitwave.plot import figures
 from exitwave.plot.spectra import Curve, full_plane, radial, untransferred
 
 
-def phase_figure(image: np.ndarray, *, pitch_A: tuple[float, float], ctf: np.ndarray, noise: np.ndarray, aperture_invA: float, title: str,
-                 rings: Curve | None = None, resolution_A: float | None = None) -> Figure:
+def phase_figure(
+    image: np.ndarray,
+    *,
+    pitch_A: tuple[float, float],
+    ctf: np.ndarray,
+    noise: np.ndarray,
+    aperture_invA: float,
+    title: str,
+    rings: Curve | None = None,
+    resolution_A: float | None = None,
+) -> Figure:
     """Three panels: the phase (y, x) in rad; log |FFT| with everything hatched that is not transferred (|CTF| under 5 % of its maximum or
     beyond twice the aperture) and circles at one and two apertures; ring means of |CTF|, of signal over noise, and the half-set correlation.
 
@@ -27,7 +37,7 @@ def phase_figure(image: np.ndarray, *, pitch_A: tuple[float, float], ctf: np.nda
     return made
 
 
-def show_phase(axes: Axes, image: np.ndarray, pitch_A: tuple[float, float], limits: tuple[float, float] | None = None):
+def show_phase(axes: Axes, image: np.ndarray, pitch_A: tuple[float, float], limits: tuple[float, float] | None = None) -> AxesImage:
     """A phase image with a scale bar; grey levels run from the 0.3rd to the 99.7th percentile unless limits are given."""
     low, high = limits or tuple(np.percentile(image, (0.3, 99.7)))
     shown = axes.imshow(image, cmap=figures.PHASE_MAP, vmin=low, vmax=max(high, low + 1e-12), aspect=pitch_A[0] / pitch_A[1])
@@ -48,7 +58,9 @@ def _spectrum(axes: Axes, image: np.ndarray, ctf: np.ndarray, pitch_A: tuple[flo
     window = np.hanning(ny)[:, None] * np.hanning(nx)[None, :]
     size = np.log10(np.abs(np.fft.fftshift(np.fft.fft2((image - image.mean()) * window))) + 1e-30)
     steps = 1 / (ny * pitch_A[0]), 1 / (nx * pitch_A[1])
-    edges = [(-(n // 2) - 0.5) * step for n, step in ((nx, steps[1]), (ny, steps[0]))] + [((n + 1) // 2 - 0.5) * step for n, step in ((nx, steps[1]), (ny, steps[0]))]
+    edges = [(-(n // 2) - 0.5) * step for n, step in ((nx, steps[1]), (ny, steps[0]))] + [
+        ((n + 1) // 2 - 0.5) * step for n, step in ((nx, steps[1]), (ny, steps[0]))
+    ]
     x0, y0, x1, y1 = edges
     low, high = np.percentile(size, (5, 99.9))
     axes.imshow(size, cmap=figures.SPECTRUM_MAP, extent=(x0, x1, y1, y0), vmin=low, vmax=high)
@@ -61,13 +73,35 @@ def _spectrum(axes: Axes, image: np.ndarray, ctf: np.ndarray, pitch_A: tuple[flo
     for factor, name in ((1, "α"), (2, "2α")):
         at = factor * aperture_invA * 0.7071
         if at < 0.93 * reach:
-            axes.text(at, -at, name, color="black", ha="center", va="center", fontsize=9,
-                      bbox={"boxstyle": "round,pad=0.15", "fc": figures.ORANGE, "ec": "none", "alpha": 0.95})
-    axes.set(xlim=(-reach, reach), ylim=(reach, -reach), xlabel="$q_x$ (1/Å)", ylabel="$q_y$ (1/Å)", title="log |FFT|; blue: not transferred" + ("" if aperture_invA < reach else "\n(the aperture lies beyond the scan's band)"))
+            axes.text(
+                at,
+                -at,
+                name,
+                color="black",
+                ha="center",
+                va="center",
+                fontsize=9,
+                bbox={"boxstyle": "round,pad=0.15", "fc": figures.ORANGE, "ec": "none", "alpha": 0.95},
+            )
+    axes.set(
+        xlim=(-reach, reach),
+        ylim=(reach, -reach),
+        xlabel="$q_x$ (1/Å)",
+        ylabel="$q_y$ (1/Å)",
+        title="log |FFT|; blue: not transferred" + ("" if aperture_invA < reach else "\n(the aperture lies beyond the scan's band)"),
+    )
 
 
-def _curves(axes: Axes, image: np.ndarray, ctf: np.ndarray, noise: np.ndarray, pitch_A: tuple[float, float], aperture_invA: float,
-            rings: Curve | None, resolution_A: float | None) -> None:
+def _curves(
+    axes: Axes,
+    image: np.ndarray,
+    ctf: np.ndarray,
+    noise: np.ndarray,
+    pitch_A: tuple[float, float],
+    aperture_invA: float,
+    rings: Curve | None,
+    resolution_A: float | None,
+) -> None:
     reach = min(0.5 / max(pitch_A), 2.3 * aperture_invA)
     transfer = radial(np.abs(ctf), pitch_A, reach)
     axes.plot(transfer.q_invA, transfer.value, color=figures.BLUE, lw=1.8, label="|CTF|")
@@ -75,7 +109,13 @@ def _curves(axes: Axes, image: np.ndarray, ctf: np.ndarray, noise: np.ndarray, p
     if rings is not None:
         use = rings.q_invA <= reach
         seen = resolution_A is not None and 1 / resolution_A <= reach
-        axes.plot(rings.q_invA[use], rings.value[use], color=figures.GREEN, lw=1.4, label="half-set FRC" + (f" (1/7 at {resolution_A:.3g} Å)" if seen else ""))
+        axes.plot(
+            rings.q_invA[use],
+            rings.value[use],
+            color=figures.GREEN,
+            lw=1.4,
+            label="half-set FRC" + (f" (1/7 at {resolution_A:.3g} Å)" if seen else ""),
+        )
         axes.axhline(1 / 7, color=figures.GREEN, lw=0.8, ls=":")
         if resolution_A is not None and seen:
             axes.axvline(1 / resolution_A, color=figures.GREEN, lw=0.8, ls=":")

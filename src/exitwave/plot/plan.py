@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from exitwave.plot import figures
 
 
-def plan_figure(q_invA: np.ndarray, transfer: Mapping[str, np.ndarray], ssnr: Mapping[str, np.ndarray], *, aperture_invA: float, nyquist_invA: float,
-                title: str) -> Figure:
+def plan_figure(
+    q_invA: np.ndarray, transfer: Mapping[str, np.ndarray], ssnr: Mapping[str, np.ndarray], *, aperture_invA: float, nyquist_invA: float, title: str
+) -> Figure:
     """Left: |CTF| of each method over frequency; right: the expected signal over noise of one scan. The scan's own Nyquist is drawn."""
     made = figures.figure(11.0, 4.4)
     left, right = made.subplots(1, 2)

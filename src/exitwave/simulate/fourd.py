@@ -1,9 +1,8 @@
 """4D-STEM of a specimen: a recipe, the experiment it describes, and its counts written frame by frame."""
 
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from exitwave.core import Beam, Grid, InputError, MemoryBudgetError, aberrations, record
 from exitwave.core.aberrations import Aberrations
-from exitwave.core.seeds import DEFAULT_SEED, generator_at
+from exitwave.core.errors import suggest
+from exitwave.core.seeds import generator_at
 from exitwave.data import Calibration, Quantity
 from exitwave.flow.accumulate import ignore
 from exitwave.io import Plane, write_scan
@@ -22,53 +22,12 @@ from exitwave.matter import Structure, displaced, even_slices, grid_for, load, p
 from exitwave.matter.prototypes import BUILDERS
 from exitwave.optics import probe
 from exitwave.optics.chi import shift_A
+from exitwave.simulate.recipe import FourDRecipe, recipe_json
 from exitwave.simulate.truth import truth_planes
 from exitwave.wave import Experiment, FarField, Illumination, Noise, Pixels, Specimen, counts, expected, raster_scan, transmission
 
 BATCH_BYTES = 6 * 2**20  # waves of one batch and their copies, so that they stay in a cache
 COPIES = 5  # the wave, its transform, the patch of the specimen, the intensity, temporaries
-
-
-@record
-class FourDRecipe:
-    """Everything a simulated 4D-STEM scan depends on.
-
-    `specimen` is a built-in prototype or a structure file. `aberrations` are Krivanek names (C10_A, C12_A, phi12_deg ...), referred to the plane
-    where the projected potential has its centre of mass, so that they are what a direct method measures. `field_A` (y, x) is the specimen's
-    extent, by default the scan's or the illumination window's, whichever is larger. `centre_offset_px` (y, x) moves the undiffracted beam off the middle of the frame.
-    `configurations` > 0 averages that many frozen phonon configurations; 0 smears each atom by its thermal motion.
-    """
-
-    specimen: str = "Au-nanoparticle"
-    energy_eV: float = 200e3
-    semiangle_mrad: float = 20.0
-    aberrations: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"C10_A": -300.0}))
-    scan_shape: tuple[int, int] = (96, 96)
-    scan_step_A: float = 0.5
-    field_A: tuple[float, float] | None = None
-    detector_px: tuple[int, int] = (64, 64)
-    detector_mrad: float = 1.25
-    centre_offset_px: tuple[float, float] = (0.0, 0.0)
-    rotation_deg: float = 0.0
-    transpose: bool = False
-    dose_e_per_A2: float = 1e4
-    counts_per_electron: float = 1.0
-    slice_A: float = 8.0
-    thickness_A: float | None = None
-    configurations: int = 0
-    seed: int = DEFAULT_SEED
-
-    def __post_init__(self) -> None:
-        positive = {"energy_eV": self.energy_eV, "semiangle_mrad": self.semiangle_mrad, "scan_step_A": self.scan_step_A, "detector_mrad": self.detector_mrad,
-                    "dose_e_per_A2": self.dose_e_per_A2, "slice_A": self.slice_A}
-        for name, value in positive.items():
-            if not 0 < value < float("inf"):
-                raise InputError(f"{name} must be positive", got=value)
-        if min(*self.scan_shape, *self.detector_px) < 1 or self.configurations < 0:
-            raise InputError("a scan and a detector have at least one pixel", got=f"scan {self.scan_shape}, detector {self.detector_px}")
-        if self.semiangle_mrad > self.detector_mrad * min(self.detector_px) / 2:
-            raise InputError("the aperture does not fit on the detector", expected=f"at most {self.detector_mrad * min(self.detector_px) / 2:.4g} mrad",
-                             got=f"{self.semiangle_mrad:.4g} mrad", remedy="take more or larger detector pixels")
 
 
 @record
@@ -99,14 +58,22 @@ def experiment_of(recipe: FourDRecipe, dtype: torch.dtype = torch.complex64) -> 
     window = Grid(shape=_window_shape(window_A, grid), pitch_A=grid.pitch_A)
     scan_A = tuple(n * recipe.scan_step_A for n in recipe.scan_shape)
     if max(scan_A[0] / grid.extent_A[0], scan_A[1] / grid.extent_A[1]) > 1 + 1e-6:
-        raise InputError("the scan is larger than the specimen", expected=f"at most {grid.extent_A[0]:.4g} x {grid.extent_A[1]:.4g} A (y, x)",
-                         got=f"{scan_A[0]:.4g} x {scan_A[1]:.4g} A", remedy="scan a smaller area or leave out field_A")
+        raise InputError(
+            "the scan is larger than the specimen",
+            expected=f"at most {grid.extent_A[0]:.4g} x {grid.extent_A[1]:.4g} A (y, x)",
+            got=f"{scan_A[0]:.4g} x {scan_A[1]:.4g} A",
+            remedy="scan a smaller area or leave out field_A",
+        )
     phase = specimen.phase_rad.reshape(-1, *specimen.phase_rad.shape[-3:]).mean(0)  # (z, y, x)
     at_entrance = _moved(lens, -_middle_A(phase, specimen.dz_A))
     psi = probe(window, beam, semiangle_mrad=recipe.semiangle_mrad, aberrations=at_entrance, dtype=dtype)
     experiment = Experiment(
-        beam=beam, illumination=Illumination(grid=window, modes=psi[None]), specimen=_ready(specimen, beam, dtype), transfer=FarField(),
-        detectors=(_camera(recipe),), dose_e=torch.tensor(recipe.dose_e_per_A2 * recipe.scan_step_A**2, dtype=torch.float64),
+        beam=beam,
+        illumination=Illumination(grid=window, modes=psi[None]),
+        specimen=_ready(specimen, beam, dtype),
+        transfer=FarField(),
+        detectors=(_camera(recipe),),
+        dose_e=torch.tensor(recipe.dose_e_per_A2 * recipe.scan_step_A**2, dtype=torch.float64),
         scan=raster_scan(recipe.scan_shape, (recipe.scan_step_A, recipe.scan_step_A)),
     )
     truth = truth_planes(phase.sum(0), grid.pitch_A, recipe.scan_shape, recipe.scan_step_A, 2 * recipe.semiangle_mrad * 1e-3 / beam.wavelength_A)
@@ -123,14 +90,16 @@ def frames_of(x: FourD, memory_bytes: int = 2**30, progress: Callable[[int, int]
     window = x.experiment.illumination.grid
     each = window.shape[0] * window.shape[1] * x.experiment.illumination.modes.element_size() * COPIES
     if each > memory_bytes:
-        raise MemoryBudgetError("one illumination window does not fit the memory", expected=f"at least {each} bytes", got=memory_bytes, remedy="pass a larger --memory")
+        raise MemoryBudgetError(
+            "one illumination window does not fit the memory", expected=f"at least {each} bytes", got=memory_bytes, remedy="pass a larger --memory"
+        )
     batch = max(1, min(BATCH_BYTES, memory_bytes) // each)
     total = x.recipe.scan_shape[0] * x.recipe.scan_shape[1]
     noise = Noise(counts_per_electron=x.recipe.counts_per_electron)
     for start in range(0, total, batch):
         stop = min(total, start + batch)
         with torch.no_grad():
-            mean, = expected(x.experiment, torch.arange(start, stop))  # (b, ky, kx)
+            (mean,) = expected(x.experiment, torch.arange(start, stop))  # (b, ky, kx)
         drawn = np.stack([counts(m, generator_at(x.recipe.seed, start + i), noise).numpy() for i, m in enumerate(mean)])
         if drawn.max() > 65535:
             raise InputError("a pixel counts more than a 16-bit counter holds", got=int(drawn.max()), remedy="lower --dose-e-per-A2")
@@ -138,8 +107,15 @@ def frames_of(x: FourD, memory_bytes: int = 2**30, progress: Callable[[int, int]
         yield drawn.astype(np.uint16)
 
 
-def write_fourd(path: str | os.PathLike[str], x: FourD, *, blind: bool = False, force: bool = False, memory_bytes: int = 2**30,
-                progress: Callable[[int, int], None] = ignore) -> Calibration:
+def write_fourd(
+    path: str | os.PathLike[str],
+    x: FourD,
+    *,
+    blind: bool = False,
+    force: bool = False,
+    memory_bytes: int = 2**30,
+    progress: Callable[[int, int], None] = ignore,
+) -> Calibration:
     """Simulate into an HDF5 scan and return the calibration written beside it.
 
     `blind` keeps back what an operator does not know before calibrating: rotation, handedness, centre, aberrations, counts per electron.
@@ -147,18 +123,25 @@ def write_fourd(path: str | os.PathLike[str], x: FourD, *, blind: bool = False, 
     recipe = x.recipe
     known = x.calibration
     if blind:
-        known = Calibration(energy_eV=known.energy_eV, semiangle_mrad=known.semiangle_mrad, scan_step_y_A=known.scan_step_y_A,
-                            scan_step_x_A=known.scan_step_x_A, detector_mrad=known.detector_mrad)
-    about = {"simulated": True, "specimen": Path(recipe.specimen).name, "dose_e_per_A2": recipe.dose_e_per_A2, "exitwave_recipe": recipe_json(recipe)}
-    write_scan(path, frames_of(x, memory_bytes, progress), shape=(*recipe.scan_shape, *recipe.detector_px), dtype="uint16", calibration=known,
-               attributes=about, truth=x.truth, force=force)
+        known = Calibration(
+            energy_eV=known.energy_eV,
+            semiangle_mrad=known.semiangle_mrad,
+            scan_step_y_A=known.scan_step_y_A,
+            scan_step_x_A=known.scan_step_x_A,
+            detector_mrad=known.detector_mrad,
+        )
+    about: dict[str, float | str | bool] = {"simulated": True, "specimen": Path(recipe.specimen).name, "dose_e_per_A2": recipe.dose_e_per_A2, "exitwave_recipe": recipe_json(recipe)}
+    write_scan(
+        path,
+        frames_of(x, memory_bytes, progress),
+        shape=(*recipe.scan_shape, *recipe.detector_px),
+        dtype="uint16",
+        calibration=known,
+        attributes=about,
+        truth=x.truth,
+        force=force,
+    )
     return known
-
-
-def recipe_json(recipe: FourDRecipe) -> str:
-    """The recipe as JSON text."""
-    plain = asdict(replace(recipe, aberrations=dict(recipe.aberrations)))  # type: ignore[call-overload, type-var]
-    return json.dumps(plain)
 
 
 def _specimen(recipe: FourDRecipe, beam: Beam, pitch_A: float, window_A: float) -> Specimen:
@@ -179,9 +162,9 @@ def _structure(recipe: FourDRecipe, field_A: tuple[float, float]) -> Structure:
         depth = ceil((recipe.thickness_A or z) / z - 1e-9)
         return tile(loaded, (ceil(field_A[1] / x - 1e-9), ceil(field_A[0] / y - 1e-9), depth))
     if recipe.specimen not in BUILDERS:
-        from exitwave.core.errors import suggest
-
-        raise InputError(f"unknown specimen {recipe.specimen!r}", remedy=f"{suggest(recipe.specimen, BUILDERS)} (a structure file is named with its extension)")
+        raise InputError(
+            f"unknown specimen {recipe.specimen!r}", remedy=f"{suggest(recipe.specimen, BUILDERS)} (a structure file is named with its extension)"
+        )
     return prototype(recipe.specimen, field_A, thickness_A=recipe.thickness_A, seed=recipe.seed)
 
 
@@ -235,7 +218,9 @@ def _moved(lens: Aberrations, by_A: float) -> Aberrations:
 
 def _camera(recipe: FourDRecipe) -> Pixels:
     cy, cx = _centre(recipe)
-    return Pixels(shape=recipe.detector_px, pitch_mrad=recipe.detector_mrad, centre_px=(cy, cx), rotation_deg=recipe.rotation_deg, transpose=recipe.transpose)
+    return Pixels(
+        shape=recipe.detector_px, pitch_mrad=recipe.detector_mrad, centre_px=(cy, cx), rotation_deg=recipe.rotation_deg, transpose=recipe.transpose
+    )
 
 
 def _centre(recipe: FourDRecipe) -> tuple[float, float]:
@@ -249,8 +234,15 @@ def _calibration(recipe: FourDRecipe) -> Calibration:
 
     cy, cx = _centre(recipe)
     return Calibration(
-        energy_eV=told(recipe.energy_eV), semiangle_mrad=told(recipe.semiangle_mrad), scan_step_y_A=told(recipe.scan_step_A),
-        scan_step_x_A=told(recipe.scan_step_A), detector_mrad=told(recipe.detector_mrad), centre_y_px=told(cy), centre_x_px=told(cx),
-        rotation_deg=told(recipe.rotation_deg), transpose=told(recipe.transpose), counts_per_electron=told(recipe.counts_per_electron),
+        energy_eV=told(recipe.energy_eV),
+        semiangle_mrad=told(recipe.semiangle_mrad),
+        scan_step_y_A=told(recipe.scan_step_A),
+        scan_step_x_A=told(recipe.scan_step_A),
+        detector_mrad=told(recipe.detector_mrad),
+        centre_y_px=told(cy),
+        centre_x_px=told(cx),
+        rotation_deg=told(recipe.rotation_deg),
+        transpose=told(recipe.transpose),
+        counts_per_electron=told(recipe.counts_per_electron),
         aberrations=MappingProxyType({name: told(value) for name, value in aberrations(recipe.aberrations).polar().items()}),
     )

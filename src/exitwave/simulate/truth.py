@@ -16,8 +16,9 @@ def upsampling(step_A: float, edge_invA: float) -> int:
     return max(1, ceil(4 * step_A * edge_invA - 1e-9))
 
 
-def truth_planes(phase_rad: Float[Tensor, "y x"], pitch_A: tuple[float, float], scan_shape: tuple[int, int], step_A: float,
-                 limit_invA: float) -> tuple[Plane, Plane]:
+def truth_planes(
+    phase_rad: Float[Tensor, "y x"], pitch_A: tuple[float, float], scan_shape: tuple[int, int], step_A: float, limit_invA: float
+) -> tuple[Plane, Plane]:
     """(`phase`, `reference`): the projected phase in rad on the scan's field at the specimen's own pitch, and that phase limited to
     `limit_invA` (twice the aperture) on the scan's grid, finer by the upsampling factor that holds this band."""
     ny, nx = (min(n, ceil(count * step_A / pitch - 1e-6)) for n, count, pitch in zip(phase_rad.shape, scan_shape, pitch_A, strict=True))
@@ -26,12 +27,19 @@ def truth_planes(phase_rad: Float[Tensor, "y x"], pitch_A: tuple[float, float], 
     limited = sampled(phase_rad, pitch_A, (scan_shape[0] * factor, scan_shape[1] * factor), fine, limit_invA)
     return (
         Plane(name="phase", array=phase_rad[:ny, :nx].to(torch.float32).numpy(), pitch=pitch_A, unit="rad", title="projected phase of the specimen"),
-        Plane(name="reference", array=limited.numpy().astype(np.float32), pitch=(fine, fine), unit="rad",
-              title="projected phase up to twice the aperture"),
+        Plane(
+            name="reference",
+            array=limited.numpy().astype(np.float32),
+            pitch=(fine, fine),
+            unit="rad",
+            title="projected phase up to twice the aperture",
+        ),
     )
 
 
-def sampled(image: Float[Tensor, "y x"], pitch_A: tuple[float, float], shape: tuple[int, int], step_A: float, limit_invA: float) -> Float[Tensor, "Y X"]:
+def sampled(
+    image: Float[Tensor, "y x"], pitch_A: tuple[float, float], shape: tuple[int, int], step_A: float, limit_invA: float
+) -> Float[Tensor, "Y X"]:
     """A periodic image low-passed to |k| <= `limit_invA` (and the new Nyquist) and evaluated at points (i, j) step_A by its Fourier series."""
     spectrum = torch.fft.fft2(image.to(torch.float64))
     ky = torch.fft.fftfreq(image.shape[0], pitch_A[0], dtype=torch.float64)

@@ -28,8 +28,16 @@ def phase() -> Figure:
     image = RNG.standard_normal((60, 77)) * 0.1
     qy, qx = np.fft.fftfreq(60, PITCH[0])[:, None], np.fft.rfftfreq(77, PITCH[1])[None]
     ctf = np.sin(6 * (qy**2 + qx**2)) + 0j
-    return phase_figure(image, pitch_A=PITCH, ctf=ctf, noise=np.full(ctf.shape, 0.01), aperture_invA=0.6, title="SSB phase, underfocus 30 nm, 5000 e/Å²",
-                        rings=rings(), resolution_A=1.3)
+    return phase_figure(
+        image,
+        pitch_A=PITCH,
+        ctf=ctf,
+        noise=np.full(ctf.shape, 0.01),
+        aperture_invA=0.6,
+        title="SSB phase, underfocus 30 nm, 5000 e/Å²",
+        rings=rings(),
+        resolution_A=1.3,
+    )
 
 
 def calibration() -> Figure:
@@ -37,10 +45,20 @@ def calibration() -> Figure:
         return Quantity(value=value, sigma=abs(value) / 100, source="measured")
 
     known = Calibration(
-        energy_eV=Quantity(value=2e5, source="file"), semiangle_mrad=Quantity(value=20.0, source="given"), detector_mrad=measured(1.25), centre_y_px=measured(15.2),
-        centre_x_px=measured(19.4), semiangle_px=measured(9.0), ellipticity=measured(0.05), ellipticity_deg=measured(30.0), rotation_deg=measured(-54.0),
-        transpose=Quantity(value=True, source="measured"), twin=Quantity(value="positive phase", source="measured"), counts_per_electron=measured(3.2),
-        fano=measured(2.9), neighbour_correlation=measured(0.14),
+        energy_eV=Quantity(value=2e5, source="file"),
+        semiangle_mrad=Quantity(value=20.0, source="given"),
+        detector_mrad=measured(1.25),
+        centre_y_px=measured(15.2),
+        centre_x_px=measured(19.4),
+        semiangle_px=measured(9.0),
+        ellipticity=measured(0.05),
+        ellipticity_deg=measured(30.0),
+        rotation_deg=measured(-54.0),
+        transpose=Quantity(value=True, source="measured"),
+        twin=Quantity(value="positive phase", source="measured"),
+        counts_per_electron=measured(3.2),
+        fano=measured(2.9),
+        neighbour_correlation=measured(0.14),
         aberrations={"C10_A": measured(-135490.0), "C12_A": measured(2790.0), "phi12_deg": measured(81.6)},
     )
     alive = np.ones((32, 40), bool)
@@ -48,19 +66,32 @@ def calibration() -> Figure:
     k = RNG.uniform(-0.6, 0.6, (40, 2))
     shifts = k @ np.array([[-5.0, 2.0], [1.0, -7.0]])
     notes = ("handedness leads by 5.4e+03 in log-likelihood", "the 180-degree twin is undetermined: " + "rotation + 180 degrees fits as well " * 4)
-    return calibration_figure(known, mean=RNG.uniform(0, 3, (32, 40)), alive=alive, shifts=(k, shifts + 0.1, shifts), title="calibration of scan.h5", notes=notes)
+    return calibration_figure(
+        known, mean=RNG.uniform(0, 3, (32, 40)), alive=alive, shifts=(k, shifts + 0.1, shifts), title="calibration of scan.h5", notes=notes
+    )
 
 
 def comparison() -> Figure:
-    panels = [Panel(name=name, image=RNG.standard_normal((48, 48)), numbers="mean correlation 0.56, over 1/2 to 1.1 Å", rings=rings() if name != "truth" else None)
-              for name in ("truth", "parallax, phase-flipped", "SSB phase", "iCOM phase")]
-    return comparison_figure(panels, pitch_A=PITCH, title="gold nanoparticle on carbon, 5000 e/Å², calibrated blind (underfocus 30 nm)", limit_invA=1.6)
+    panels = [
+        Panel(
+            name=name,
+            image=RNG.standard_normal((48, 48)),
+            numbers="mean correlation 0.56, over 1/2 to 1.1 Å",
+            rings=rings() if name != "truth" else None,
+        )
+        for name in ("truth", "parallax, phase-flipped", "SSB phase", "iCOM phase")
+    ]
+    return comparison_figure(
+        panels, pitch_A=PITCH, title="gold nanoparticle on carbon, 5000 e/Å², calibrated blind (underfocus 30 nm)", limit_invA=1.6
+    )
 
 
 def plan() -> Figure:
     q = np.linspace(0.01, 1, 200)
     curves = {"parallax": 2 * np.sin(20 * q**2), "ssb": np.abs(np.sin(20 * q**2)) + 0.2}
-    return plan_figure(q, curves, {name: value**2 * 10 for name, value in curves.items()}, aperture_invA=0.5, nyquist_invA=0.3, title="underfocus 1.35 um")
+    return plan_figure(
+        q, curves, {name: value**2 * 10 for name, value in curves.items()}, aperture_invA=0.5, nyquist_invA=0.3, title="underfocus 1.35 um"
+    )
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {"phase": phase, "calibration": calibration, "comparison": comparison, "plan": plan}
@@ -120,7 +151,9 @@ def test_a_picture_is_refused_where_one_exists_and_is_otherwise_a_png(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["plan.png"]
 
 
-@pytest.mark.parametrize(("length", "bar", "text"), [(13.0, 10.0, "1 nm"), (5.2, 5.0, "5 Å"), (0.9, 0.5, "0.5 Å"), (999.0, 500.0, "50 nm"), (2.1e4, 2e4, "2 µm")])
+@pytest.mark.parametrize(
+    ("length", "bar", "text"), [(13.0, 10.0, "1 nm"), (5.2, 5.0, "5 Å"), (0.9, 0.5, "0.5 Å"), (999.0, 500.0, "50 nm"), (2.1e4, 2e4, "2 µm")]
+)
 def test_scale_bars_are_round_lengths(length: float, bar: float, text: str) -> None:
     assert nice(length) == pytest.approx(bar)
     assert length_text(nice(length)) == text

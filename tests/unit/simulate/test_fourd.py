@@ -20,8 +20,17 @@ from exitwave.simulate.truth import sampled, upsampling
 from exitwave.wave import expected, transmission
 
 RECIPE = FourDRecipe(
-    specimen="graphene", energy_eV=80e3, semiangle_mrad=28.0, scan_shape=(10, 13), scan_step_A=0.5, detector_px=(20, 24), detector_mrad=3.5,
-    aberrations=MappingProxyType({"C10_A": -90.0, "C12_A": 25.0, "phi12_deg": 40.0}), rotation_deg=25.0, transpose=True, centre_offset_px=(0.4, -0.7),
+    specimen="graphene",
+    energy_eV=80e3,
+    semiangle_mrad=28.0,
+    scan_shape=(10, 13),
+    scan_step_A=0.5,
+    detector_px=(20, 24),
+    detector_mrad=3.5,
+    aberrations=MappingProxyType({"C10_A": -90.0, "C12_A": 25.0, "phi12_deg": 40.0}),
+    rotation_deg=25.0,
+    transpose=True,
+    centre_offset_px=(0.4, -0.7),
     dose_e_per_A2=4e4,
 )
 
@@ -149,7 +158,9 @@ def test_a_file_tells_everything_or_only_what_an_operator_knows(tmp_path: Path) 
     assert told.calibration.as_json() == made.calibration.as_json()
     assert kept.calibration.energy_eV.value == 80e3 and kept.calibration.scan_step_x_A.value == 0.5
     hidden = kept.calibration
-    assert not any(q.known for q in (hidden.rotation_deg, hidden.transpose, hidden.centre_y_px, hidden.counts_per_electron)) and not hidden.aberrations
+    assert (
+        not any(q.known for q in (hidden.rotation_deg, hidden.transpose, hidden.centre_y_px, hidden.counts_per_electron)) and not hidden.aberrations
+    )
     np.testing.assert_array_equal(told.frames.read(0, 12), kept.frames.read(0, 12))
     truth = exitwave.io.read_truth(tmp_path / "blind.h5")
     assert set(truth) == {"phase", "reference"} and truth["reference"].unit == "rad"

@@ -13,15 +13,33 @@ TWINS = ("positive-phase", "underfocus", "overfocus", "none")
 @click.argument("file")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="YAML recipe that `exitwave reconstruct --recipe` reads.")
 @click.option("--png", type=click.Path(dir_okay=False), help="The picture of the fit.")
-@click.option("--twin", type=click.Choice(TWINS), default="positive-phase", show_default=True,
-              help="What settles rotation + 180 degrees with the opposite defocus and phase. --rotation-deg (within 90 degrees) settles it too.")
+@click.option(
+    "--twin",
+    type=click.Choice(TWINS),
+    default="positive-phase",
+    show_default=True,
+    help="What settles rotation + 180 degrees with the opposite defocus and phase. --rotation-deg (within 90 degrees) settles it too.",
+)
 @calibration_options
 @file_options
 @work_options
 @force_option
 @json_option
-def command(file: str, output: str | None, png: str | None, twin: str, reader: str | None, shape: tuple[int, ...] | None, dtype: str | None,
-            scan_shape: tuple[int, ...] | None, threads: int | None, memory: float | None, force: bool, as_json: bool, **optics: Any) -> None:
+def command(
+    file: str,
+    output: str | None,
+    png: str | None,
+    twin: str,
+    reader: str | None,
+    shape: tuple[int, ...] | None,
+    dtype: str | None,
+    scan_shape: tuple[int, ...] | None,
+    threads: int | None,
+    memory: float | None,
+    force: bool,
+    as_json: bool,
+    **optics: Any,
+) -> None:
     """Counts per electron, dead pixels, bright-field disk, rotation, handedness and aberrations of FILE, each with its uncertainty.
 
     Beam energy, scan step and one of semi-angle and detector angle must be known, from the file or from flags.
@@ -37,4 +55,14 @@ def command(file: str, output: str | None, png: str | None, twin: str, reader: s
     check_outputs(force, output, png)
     budget = begin(threads, memory)
     data = opened(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape)
-    run(data, overridden(data.calibration, **optics), twin, optics["rotation_deg"], output=output, png=png, budget=budget, force=force, as_json=as_json)
+    run(
+        data,
+        overridden(data.calibration, **optics),
+        twin,
+        optics["rotation_deg"],
+        output=output,
+        png=png,
+        budget=budget,
+        force=force,
+        as_json=as_json,
+    )

@@ -11,7 +11,9 @@ from exitwave.cli.options import file_options, json_option
 @click.argument("file")
 @file_options
 @json_option
-def command(file: str, reader: str | None, shape: tuple[int, ...] | None, dtype: str | None, scan_shape: tuple[int, ...] | None, as_json: bool) -> None:
+def command(
+    file: str, reader: str | None, shape: tuple[int, ...] | None, dtype: str | None, scan_shape: tuple[int, ...] | None, as_json: bool
+) -> None:
     """What is in FILE (or FILE::/path), what is calibrated, what is missing and how to supply it. No frames are read.
 
     \b

@@ -16,7 +16,9 @@ from exitwave.cli.verbs.calibrate import TWINS
 @click.option("--tiff", type=click.Path(dir_okay=False), help="The phase as calibrated 32-bit TIFF.")
 @recipe_option
 @click.option("--calibrate", "calibrate_first", is_flag=True, help="Measure rotation, handedness, aberrations first.")
-@click.option("--twin", type=click.Choice(TWINS), default="positive-phase", show_default=True, help="With --calibrate: what settles the 180-degree twin.")
+@click.option(
+    "--twin", type=click.Choice(TWINS), default="positive-phase", show_default=True, help="With --calibrate: what settles the 180-degree twin."
+)
 @click.option("--upsample", type=int, default=1, show_default=True, help="Image pixels per scan step; `exitwave plan` says how many the optics hold.")
 @calibration_options
 @file_options
@@ -24,9 +26,27 @@ from exitwave.cli.verbs.calibrate import TWINS
 @device_option
 @force_option
 @json_option
-def command(file: str, method: str, output: str, png: str | None, tiff: str | None, recipe: str | None, calibrate_first: bool, twin: str, upsample: int,
-            reader: str | None, shape: tuple[int, ...] | None, dtype: str | None, scan_shape: tuple[int, ...] | None, threads: int | None,
-            memory: float | None, device: str, force: bool, as_json: bool, **optics: Any) -> None:
+def command(
+    file: str,
+    method: str,
+    output: str,
+    png: str | None,
+    tiff: str | None,
+    recipe: str | None,
+    calibrate_first: bool,
+    twin: str,
+    upsample: int,
+    reader: str | None,
+    shape: tuple[int, ...] | None,
+    dtype: str | None,
+    scan_shape: tuple[int, ...] | None,
+    threads: int | None,
+    memory: float | None,
+    device: str,
+    force: bool,
+    as_json: bool,
+    **optics: Any,
+) -> None:
     """The phase in FILE by a direct method. Flags override the recipe, the recipe overrides the file.
 
     \b
@@ -45,5 +65,15 @@ def command(file: str, method: str, output: str, png: str | None, tiff: str | No
     check_outputs(force, output, png, tiff)
     budget = begin(threads, memory)
     data = opened(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape)
-    run(data, method, Outputs(result=output, png=png, tiff=tiff), recipe=recipe, twin=twin if calibrate_first else None, upsample=upsample, optics=optics,
-        budget=budget, force=force, as_json=as_json)
+    run(
+        data,
+        method,
+        Outputs(result=output, png=png, tiff=tiff),
+        recipe=recipe,
+        twin=twin if calibrate_first else None,
+        upsample=upsample,
+        optics=optics,
+        budget=budget,
+        force=force,
+        as_json=as_json,
+    )

@@ -29,8 +29,9 @@ from exitwave.cli.options import Named, Step, Unit, Whole, device_option, force_
 @device_option
 @force_option
 @json_option
-def command(specimen: str, output: str, blind: bool, threads: int | None, memory: float | None, device: str, force: bool, as_json: bool,
-            **changes: object) -> None:
+def command(
+    specimen: str, output: str, blind: bool, threads: int | None, memory: float | None, device: str, force: bool, as_json: bool, **changes: object
+) -> None:
     """4D-STEM counts of a built-in specimen (graphene, MoS2, Si, SrTiO3, Au-nanoparticle), a structure file or a YAML recipe.
 
     The truth (the projected phase) rides along in /truth. Flags override the recipe.

@@ -1,0 +1,68 @@
+"""The recipe of a simulated 4D-STEM scan."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, field, replace
+from types import MappingProxyType
+
+from exitwave.core import InputError, record
+from exitwave.core.seeds import DEFAULT_SEED
+
+
+@record
+class FourDRecipe:
+    """Everything a simulated 4D-STEM scan depends on.
+
+    `specimen` is a built-in prototype or a structure file. `aberrations` are Krivanek names (C10_A, C12_A, phi12_deg ...), referred to the plane
+    where the projected potential has its centre of mass, so that they are what a direct method measures. `field_A` (y, x) is the specimen's
+    extent, by default the scan's or the illumination window's, whichever is larger. `centre_offset_px` (y, x) moves the undiffracted beam off the
+    middle of the frame.
+    `configurations` > 0 averages that many frozen phonon configurations; 0 smears each atom by its thermal motion.
+    """
+
+    specimen: str = "Au-nanoparticle"
+    energy_eV: float = 200e3
+    semiangle_mrad: float = 20.0
+    aberrations: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"C10_A": -300.0}))
+    scan_shape: tuple[int, int] = (96, 96)
+    scan_step_A: float = 0.5
+    field_A: tuple[float, float] | None = None
+    detector_px: tuple[int, int] = (64, 64)
+    detector_mrad: float = 1.25
+    centre_offset_px: tuple[float, float] = (0.0, 0.0)
+    rotation_deg: float = 0.0
+    transpose: bool = False
+    dose_e_per_A2: float = 1e4
+    counts_per_electron: float = 1.0
+    slice_A: float = 8.0
+    thickness_A: float | None = None
+    configurations: int = 0
+    seed: int = DEFAULT_SEED
+
+    def __post_init__(self) -> None:
+        positive = {
+            "energy_eV": self.energy_eV,
+            "semiangle_mrad": self.semiangle_mrad,
+            "scan_step_A": self.scan_step_A,
+            "detector_mrad": self.detector_mrad,
+            "dose_e_per_A2": self.dose_e_per_A2,
+            "slice_A": self.slice_A,
+        }
+        for name, value in positive.items():
+            if not 0 < value < float("inf"):
+                raise InputError(f"{name} must be positive", got=value)
+        if min(*self.scan_shape, *self.detector_px) < 1 or self.configurations < 0:
+            raise InputError("a scan and a detector have at least one pixel", got=f"scan {self.scan_shape}, detector {self.detector_px}")
+        if self.semiangle_mrad > self.detector_mrad * min(self.detector_px) / 2:
+            raise InputError(
+                "the aperture does not fit on the detector",
+                expected=f"at most {self.detector_mrad * min(self.detector_px) / 2:.4g} mrad",
+                got=f"{self.semiangle_mrad:.4g} mrad",
+                remedy="take more or larger detector pixels",
+            )
+
+
+def recipe_json(recipe: FourDRecipe) -> str:
+    """The recipe as JSON text."""
+    plain = asdict(replace(recipe, aberrations=dict(recipe.aberrations)))  # type: ignore[call-overload, type-var]
+    return json.dumps(plain)
