@@ -94,7 +94,7 @@ def run(output: str, size: str, *, seed: int, threads: int | None, memory: float
             }
         )
     else:
-        click.echo(_report(rows, scores, results, seconds, output, size))
+        click.echo(_report(rows, found.notes, scores, results, seconds, output, size))
 
 
 def measured_beside_true(measured: Calibration, true: Calibration) -> list[dict[str, Any]]:
@@ -167,6 +167,7 @@ def limited(image: np.ndarray, pitch_A: tuple[float, float], limit_invA: float) 
 
 def _report(
     rows: list[dict[str, Any]],
+    notes: tuple[str, ...],
     scores: dict[str, dict[str, float | None]],
     results: dict[str, Reconstructed],
     seconds: dict[str, float],
@@ -177,6 +178,7 @@ def _report(
     for row in rows:
         true, got = (str(v).lower() if isinstance(v, bool) else f"{v:.5g}" if v is not None else "unknown" for v in (row["true"], row["measured"]))
         lines.append(f"  {row['name']:<22}{true:>12}{got:>14}{'' if row['sigma'] is None else format(row['sigma'], '.2g'):>11}")
+    lines += [f"- {note}" for note in notes]
     lines += ["", f"  {'method':<22}{'FRC with truth':>15}{'1/2 at (A)':>12}{'halves 1/7 (A)':>16}{'seconds':>9}"]
     for method, score in scores.items():
         cells = (score["truth_frc_mean"], score["truth_resolution_A"], score["frc_resolution_A"], results[method].seconds)

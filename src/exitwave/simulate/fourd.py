@@ -130,7 +130,12 @@ def write_fourd(
             scan_step_x_A=known.scan_step_x_A,
             detector_mrad=known.detector_mrad,
         )
-    about: dict[str, float | str | bool] = {"simulated": True, "specimen": Path(recipe.specimen).name, "dose_e_per_A2": recipe.dose_e_per_A2, "exitwave_recipe": recipe_json(recipe)}
+    about: dict[str, float | str | bool] = {
+        "simulated": True,
+        "specimen": Path(recipe.specimen).name,
+        "dose_e_per_A2": recipe.dose_e_per_A2,
+        "exitwave_recipe": recipe_json(recipe),
+    }
     write_scan(
         path,
         frames_of(x, memory_bytes, progress),
