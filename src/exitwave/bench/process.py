@@ -1,0 +1,154 @@
+"""Other processes: one that answers jobs, one that is timed from start to end, one whose anonymous memory is watched."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TextIO
+
+import exitwave
+from exitwave.core.errors import InputError
+from exitwave.core.records import record
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+POLL_S = 0.002
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class ProcessDied(RuntimeError):
+    """A benchmark's process ended before it answered."""
+
+
+@record
+class Server:
+    """A process that speaks `peers/serve.py`; `about` is what it said of itself."""
+
+    process: subprocess.Popen[str]
+    errors: TextIO
+    about: dict[str, Any]
+
+    def ask(self, job: str, given: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
+        """{"seconds", "peak_bytes", "result"} of one job."""
+        pipe = self.process.stdin
+        if pipe is None or self.process.poll() is not None:
+            raise ProcessDied(_last_words(self.errors))
+        pipe.write(json.dumps({"do": job, **given}) + "\n")
+        pipe.flush()
+        return _answer(self.process, self.errors)
+
+
+@contextmanager
+def server(command: Sequence[str], threads: int) -> Iterator[Server]:
+    """Start a process that answers jobs; it ends with the block.
+
+    Raises:
+        ProcessDied: it ended instead of answering, with the last line it said.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", env=environment(command, threads)
+        )
+        try:
+            yield Server(process=process, errors=errors, about=_answer(process, errors))
+        finally:
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def environment(command: Sequence[str], threads: int) -> dict[str, str]:
+    """This process's environment with so many threads. Our own python finds this very package, installed or not; a peer's finds its own alone."""
+    plain = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | dict.fromkeys(THREAD_VARIABLES, str(threads))
+    if command[0] != sys.executable:
+        return plain
+    here = str(Path(exitwave.__file__).parents[1])
+    return plain | {"PYTHONPATH": os.pathsep.join(part for part in (here, os.environ.get("PYTHONPATH", "")) if part)}
+
+
+def timed(command: Sequence[str], threads: int, said: str = "") -> tuple[float, int]:
+    """(seconds, peak bytes) of a process from its start to its end; `said` is its input.
+
+    Raises:
+        ProcessDied: it failed.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as words, tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+        words.write(said)
+        words.seek(0)
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdin=words, stdout=subprocess.DEVNULL, stderr=errors, env=environment(command, threads))
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise ProcessDied(_last_words(errors))
+    return seconds, used.ru_maxrss if sys.platform == "darwin" else used.ru_maxrss * 1024
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Anonymous resident memory of a process, page cache and mapped files left out; 0 where it has none any more.
+
+    Raises:
+        InputError: a system without /proc.
+    """
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+            return next((int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon")), 0)
+    except OSError as error:
+        if not Path("/proc/self/status").exists():
+            raise InputError("anonymous memory is read from /proc, which only Linux has") from error
+        return 0
+
+
+def watched(command: Sequence[str], threads: int) -> tuple[float, int, int, dict[str, Any]]:
+    """(seconds, bytes at the start, largest bytes, its JSON answer) of a process that says one line when it is ready and begins when it is told one.
+
+    Raises:
+        ProcessDied: it failed.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", env=environment(command, threads)
+        )
+        if process.stdout is None or process.stdin is None or not process.stdout.readline():
+            process.wait()
+            raise ProcessDied(_last_words(errors))
+        base = peak = anonymous_bytes(process.pid)
+        started = time.perf_counter()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        while process.poll() is None:
+            peak = max(peak, anonymous_bytes(process.pid))
+            time.sleep(POLL_S)
+        seconds = time.perf_counter() - started
+        with process.stdout, process.stdin:
+            said = process.stdout.read()
+        if process.returncode:
+            raise ProcessDied(_last_words(errors))
+    answer: dict[str, Any] = json.loads(said)
+    return seconds, base, peak, answer
+
+
+def _answer(process: subprocess.Popen[str], errors: TextIO) -> dict[str, Any]:
+    line = process.stdout.readline() if process.stdout is not None else ""
+    if not line:
+        process.wait()
+        raise ProcessDied(_last_words(errors))
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def _last_words(errors: TextIO) -> str:
+    errors.seek(0)
+    lines = [line.strip() for line in errors.read().splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"

@@ -1,0 +1,106 @@
+"""Which benchmarks there are, how one is run and how its rows are said."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from time import perf_counter
+from types import MappingProxyType
+from typing import Any
+
+import click
+
+from exitwave.core.errors import InputError, suggest
+from exitwave.core.records import record
+
+SCHEMA = 1
+Row = dict[str, Any]
+# What every row has, null where it does not apply; a case may add keys.
+KEYS = ("case", "ours_s", "peer", "peer_s", "ratio", "ours_peak_bytes", "peer_peak_bytes", "error_ours", "error_peer")
+
+
+@record
+class Options:
+    """What a person may say about a benchmark. `runs` None: what the case thinks is enough (timed repetitions, or seeds)."""
+
+    threads: int
+    runs: int | None = None
+    size_bytes: int = 600_000_000
+
+
+@record
+class Case:
+    """A benchmark: what it measures, and the function `module:name` that takes `Options` and returns rows."""
+
+    about: str
+    function: str
+
+    def __call__(self, options: Options) -> list[Row]:
+        module, _, name = self.function.partition(":")
+        rows: list[Row] = getattr(import_module(module), name)(options)
+        return [completed(row) for row in rows]
+
+
+CASES: Mapping[str, Case] = MappingProxyType({
+    "direct": Case(about="SSB and parallax on one simulated scan, beside quantem where it is installed", function="exitwave.bench.direct:rows"),
+    "memory": Case(about="SSB and parallax of a file much larger than a memory budget of 256 MB (--size)", function="exitwave.bench.memory:rows"),
+    "calibration": Case(about="blind calibration against known optics, many seeds (--runs)", function="exitwave.bench.registry:calibration"),
+})
+
+
+def calibration(options: Options) -> list[Row]:
+    """Rows of the truth benchmark of `exitwave calibrate`; `runs` is the count of seeds."""
+    from exitwave.bench.calibration import summary, trials
+    from exitwave.core.threads import set_threads
+
+    set_threads(options.threads)
+    return summary(list(trials(seeds=options.runs or 20)))
+
+
+def completed(row: Mapping[str, Any]) -> Row:
+    """A row with every promised key; `ratio` is peer over ours, above one where ours is quicker."""
+    full: Row = dict.fromkeys(KEYS) | dict(row)
+    if full["ratio"] is None and full["ours_s"] and full["peer_s"]:
+        full["ratio"] = full["peer_s"] / full["ours_s"]
+    return full
+
+
+def run(name: str | None, as_json: bool, *, threads: int | None = None, runs: int | None = None, size_bytes: float | None = None) -> None:
+    """Run one benchmark and say its rows: a table, or {"schema", "benchmark", "machine", "cases"} as JSON. Without a name, say which there are.
+
+    Raises:
+        InputError: no such benchmark.
+    """
+    if name is None:
+        _say_names(as_json)
+        return
+    if name not in CASES:
+        raise InputError(f"there is no benchmark {name!r}", remedy=suggest(name, CASES))
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    used = threads or (int(asked) if asked.isdigit() else cores)
+    started = perf_counter()
+    rows = CASES[name](Options(threads=used, runs=runs, size_bytes=int(size_bytes or 600_000_000)))
+    machine = {"system": platform.system(), "processor": platform.machine(), "python": platform.python_version(), "cores": cores, "threads": used}
+    if as_json:
+        click.echo(json.dumps({"schema": SCHEMA, "benchmark": name, "machine": machine, "seconds": perf_counter() - started, "cases": rows}))
+        return
+    from exitwave.bench.table import show
+
+    show(rows)
+
+
+def _say_names(as_json: bool) -> None:
+    about = {name: case.about for name, case in CASES.items()}
+    if as_json:
+        click.echo(json.dumps({"schema": SCHEMA, "benchmarks": about, "cases": []}))
+        return
+    click.echo("exitwave bench NAME, with NAME one of")
+    for name, words in about.items():
+        click.echo(f"  {name:<12} {words}")
+
+
+def notes_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The remarks of all rows, each once."""
+    return list(dict.fromkeys(row["note"] for row in rows if row.get("note")))
