@@ -1,7 +1,7 @@
 """Counts are not electrons: what the noise of neighbouring frames says about the detector."""
 
 import numpy as np
-from scipy.ndimage import median_filter
+from scipy.ndimage import binary_dilation, median_filter
 
 from exitwave.core import record
 from exitwave.core.errors import InputError
@@ -98,7 +98,8 @@ def live_pixels(mean: np.ndarray) -> tuple[np.ndarray, int, int]:
     dead = ((mean < 0.1 * local) & (local > 1e-3 * level)) | gaps
     around = median_filter(mean, footprint=_RING, mode="nearest")
     highest = np.maximum(around, np.sort(_neighbours(mean), axis=0)[-2])
-    hot = (mean > 4 * highest) & (mean > 1e-3 * level)
+    beside_gap = binary_dilation(dead, np.ones((3, 3), bool))  # there the brighter neighbours may be the missing ones
+    hot = (mean > 4 * highest) & (mean > 1e-3 * level) & ~beside_gap
     return ~(dead | hot), int(dead.sum()), int(hot.sum())
 
 
@@ -129,8 +130,10 @@ def _intercept(mean: np.ndarray, covariance: np.ndarray, differences: int) -> tu
     centre = max(float(np.median(ratio)), 1e-3)
     # Sampling variance of a variance from second differences (35/18 for their autocorrelation) plus the Poisson kurtosis term 1/(n mean).
     weight = 1 / np.sqrt(2 * 35 / 18 * max(centre, 0.3) ** 2 + max(centre, 1.0) / mean) * np.sqrt(differences)
-    design = np.stack([np.ones_like(mean), mean], 1)
-    solution = np.array([centre, 0.0])
+    low, high = np.percentile(mean, [5, 95])
+    columns = [np.ones_like(mean), mean] if high > 2 * low else [np.ones_like(mean)]  # one level alone cannot tell noise from change
+    design = np.stack(columns, 1)
+    solution = np.zeros(len(columns))
     huber = np.ones_like(mean)
     for _ in range(20):
         w = weight * np.sqrt(huber)

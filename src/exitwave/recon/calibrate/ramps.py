@@ -87,7 +87,7 @@ def _turn(angle: float, mirrored: bool) -> np.ndarray:
 def _weights(s: Spectra) -> np.ndarray:
     """How far a frequency's power stands above noise, capped so that no few strong ones decide alone; normalised by its power."""
     power = (s.g.abs() ** 2).mean(0).numpy()
-    return np.clip(power / max(s.noise, 1e-300) - 1, 0.0, 10.0) / (power * len(s.k_det) ** 2)
+    return np.clip(power / max(s.noise, 1e-300) - 1, 0.0, 10.0) / (np.maximum(power, 1e-300) * len(s.k_det) ** 2)
 
 
 def _ramp_power(s: Spectra) -> tuple[np.ndarray, float]:

@@ -11,11 +11,11 @@ from exitwave.recon.direct.stack import Progress, ignore, spectra, virtual_stack
 
 
 def sample_spectra(
-    frames: FrameSource, g: Geometry, dispersion: float, *, count: int = 120, least: float = 0.5, memory_bytes: int = 2**30, progress: Progress = ignore
+    frames: FrameSource, g: Geometry, dispersion: float, *, count: int = 120, least: float = 0.99, memory_bytes: int = 2**30, progress: Progress = ignore
 ) -> Spectra:
     """Spectra of the bright pixels at the `count` frequencies that stand highest above counting noise (at least two standard deviations).
 
-    Pixels at the aperture's edge (under `least` of the plateau) are left out: their amplitude is not known well. Frequencies under 1.5 / field
+    Pixels that the aperture's edge cuts (under `least` of the plateau) are left out: their lit part is not centred, which would bend the ramp. Frequencies under 1.5 / field
     (drift, dose) and those beyond twice the aperture are left out.
 
     Raises:
