@@ -77,7 +77,8 @@ def experiment(phase_rad: Tensor, grid: Grid, lens: Mapping[str, float], semiang
     thin = Specimen(grid=grid, dz_A=torch.zeros(1, dtype=torch.float64), phase_rad=phase_rad[None], at_beam=BEAM)
     one = torch.tensor(1.0, dtype=torch.float64)
     return Experiment(
-        beam=BEAM, illumination=Illumination(grid=grid, modes=psi[None]), specimen=thin, transfer=FarField(), detectors=(camera,), dose_e=one, scan=scan,
+        beam=BEAM, illumination=Illumination(grid=grid, modes=psi[None]), specimen=thin, transfer=FarField(), detectors=(camera,), dose_e=one,
+        scan=scan,
     )
 
 

@@ -20,7 +20,7 @@ from exitwave.recon.direct.stack import virtual_stacks
 from exitwave.recon.direct.weights import WEIGHTS
 from exitwave.signal import frc
 from exitwave.wave import Experiment, FarField, Illumination, Pixels, Specimen, expected, raster_scan
-from tests.generic import worst
+from tests.generic import smooth, worst
 from tests.weak import BEAM, FIELD, LENS, ODD, image, poisson, scanned, spectrum, white
 
 METHODS = sorted(WEIGHTS)
@@ -153,6 +153,15 @@ def test_reconstruction_is_linear_in_the_counts(method: str) -> None:
     assert worst(both.image, weight[0] * parts[0].image + weight[1] * parts[1].image) < 1e-10
 
 
+def test_icom_is_exact_for_a_strong_phase_on_the_whole_detector() -> None:
+    """The centre of mass is the mean phase gradient under the probe, whatever the phase's size: dark field included, and only then."""
+    phase = smooth(FIELD, 1, rms_rad=0.8, band=0.3)[0]
+    exact, cut = (image(*scanned(phase, ODD, frame=frame), "icom") for frame in ((21, 28), (11, 11)))
+    law = torch.fft.irfft2(exact.ctf * spectrum(phase), s=phase.shape)
+    assert worst(exact.image, law) < 2e-3  # what scatters beyond the grid
+    assert worst(cut.image, law) > 1e-2
+
+
 # Noise
 
 
@@ -170,7 +179,7 @@ def repeats(method: str, count: int, given: dict[str, float], cluster: int = 1) 
     assert last is not None
     lit = last.noise > 1e-3 * last.noise.max()
     assert float(power[~lit].sum()) < 1e-2 * float(power.sum())
-    lit[:, 0] = lit[:, -1] = False  # frequencies that are their own mirror images scatter twice as far
+    lit[:, 0] = lit[:, -1] = False  # mirror images lie in the same column there and are not independent
     ratio = (power / count / last.noise)[lit]
     return float(ratio.mean()), float((count * len(ratio)) ** -0.5), ratio, last
 

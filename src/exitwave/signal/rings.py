@@ -34,7 +34,9 @@ class RingCorrelation:
         return float(self.value[self.q_invA <= to_invA].mean())
 
 
-def frc(a: Float[Tensor, "y x"], b: Float[Tensor, "_ _"], pitch_A: tuple[float, float], *, rings: int | None = None, window: bool = True) -> RingCorrelation:
+def frc(
+    a: Float[Tensor, "y x"], b: Float[Tensor, "_ _"], pitch_A: tuple[float, float], *, rings: int | None = None, window: bool = True
+) -> RingCorrelation:
     """Re sum A B* / sqrt(sum |A|^2 sum |B|^2) in rings one frequency step wide, zero frequency left out.
 
     `window` tapers the edges of a field that is not periodic (Hann over the outer eighth). Saxton & Baumeister, J. Microsc. 127 (1982) 127,

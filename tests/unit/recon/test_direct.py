@@ -30,7 +30,7 @@ def frames(value: float = 3.0) -> ArrayFrames:
 def test_an_unknown_method_is_refused_with_a_suggestion() -> None:
     with pytest.raises(InputError, match="did you mean ssb"):
         reconstruct(frames(), G, "sbs")
-    with pytest.raises(InputError, match="known: .*icom.*ssb"):
+    with pytest.raises(InputError, match=r"known: .*icom.*ssb"):
         weight_named("ePIE-123")
 
 
@@ -67,8 +67,8 @@ def test_a_budget_below_one_frame_is_refused(method: str) -> None:
 @pytest.mark.parametrize(
     ("field", "flag"),
     [
-        ("energy_eV", "--energy-eV"), ("semiangle_mrad", "--semiangle-mrad"), ("detector_mrad", "--detector-mrad"), ("scan_step_y_A", "--scan-step-A"),
-        ("scan_step_x_A", "--scan-step-A"),
+        ("energy_eV", "--energy-eV"), ("semiangle_mrad", "--semiangle-mrad"), ("detector_mrad", "--detector-mrad"),
+        ("scan_step_y_A", "--scan-step-A"), ("scan_step_x_A", "--scan-step-A"),
     ],
 )
 def test_what_is_missing_is_named_with_its_flag(field: str, flag: str) -> None:
@@ -77,7 +77,7 @@ def test_what_is_missing_is_named_with_its_flag(field: str, flag: str) -> None:
 
 
 def test_the_aperture_has_to_fit_on_the_detector() -> None:
-    with pytest.raises(CalibrationError, match="reaches outside the detector.*--semiangle-mrad"):
+    with pytest.raises(CalibrationError, match=r"reaches outside the detector.*--semiangle-mrad"):
         geometry(calibration({}, 7.4, (0.5, 0.5)), SHAPE)
     with pytest.raises(CalibrationError, match="reaches outside"):
         geometry(calibration({}, 5.0, (0.5, 0.5), centre_y_px=3.0, centre_x_px=6.0), SHAPE)
