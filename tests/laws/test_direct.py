@@ -15,7 +15,7 @@ from exitwave.data import ArrayFrames, Calibration, Quantity
 from exitwave.optics import probe
 from exitwave.recon.direct import dense
 from exitwave.recon.direct.dense import DirectImage, checkerboard, reconstruct
-from exitwave.recon.direct.geometry import Geometry, detector_frame, geometry, turn
+from exitwave.recon.direct.geometry import Geometry, detector_frame, geometry, scan_frequencies, turn
 from exitwave.recon.direct.stack import virtual_stacks
 from exitwave.recon.direct.weights import WEIGHTS
 from exitwave.signal import frc
@@ -160,6 +160,29 @@ def test_icom_is_exact_for_a_strong_phase_on_the_whole_detector() -> None:
     law = torch.fft.irfft2(exact.ctf * spectrum(phase), s=phase.shape)
     assert worst(exact.image, law) < 2e-3  # what scatters beyond the grid
     assert worst(cut.image, law) > 1e-2
+
+
+@pytest.mark.parametrize("upsample", [1, 2])
+def test_icom_weighs_every_live_pixel_of_the_frame_by_either_route(upsample: int) -> None:
+    """Counts without any symmetry, dark field and a dead pixel included, against the sum written out."""
+    _, g = scanned(ZERO[:13, :14], ODD)
+    counts = np.random.default_rng(2).poisson(np.linspace(0.2, 9.0, 13 * 14 * 15 * 14)).reshape(13, 14, 15, 14).astype(np.float64)
+    alive = torch.ones(g.frame, dtype=torch.bool)
+    alive[1, 3] = False
+    masked = replace(g, good=alive.flatten())
+    found = image(ArrayFrames(array=counts), masked, "icom", upsample=upsample)
+    qy, qx = scan_frequencies(g.scan, upsample)
+    ky, kx = (g.k_invA[masked.good, i, None, None] for i in (0, 1))
+    stack = torch.from_numpy(counts).permute(2, 3, 0, 1).reshape(-1, 13, 14)[masked.good]  # (pixels, Ry, Rx)
+    q2 = torch.where(qy**2 + qx**2 > 0, qy**2 + qx**2, torch.inf)
+    weight = (ky * qy + kx * qx) / q2
+    mean = stack.mean((1, 2))
+    total = float(mean.sum())  # all of the illumination falls on live pixels
+    summed = (-1j * weight * dense.tiled(torch.fft.rfft2(stack), 14, upsample)).sum(0)
+    law = torch.fft.irfft2(summed, s=tuple(found.image.shape)) * upsample**2 / total
+    assert found.electrons == pytest.approx(total, rel=1e-12)
+    assert worst(found.image, law) < 1e-11
+    assert worst(found.noise, (weight**2 * mean[:, None, None]).sum(0) * upsample**2 / total**2) < 1e-11
 
 
 # Noise
