@@ -88,17 +88,18 @@ def reconstruct(
         for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
             for pick, images in _blocks(stack.pixels, stack.images, qy.shape[0] * qx.shape[1], dtype):
                 _add(state, weight, optics, g.k_invA[torch.from_numpy(pick)], qy, qx, images, upsample, colours[pick], dtype)
+            del stack, images  # the next pass needs their memory
     power = float(optics.intensity(g.k_invA[pixels, 0], g.k_invA[pixels, 1]).sum())
     total = state.counts / power  # counts per position that the whole illumination would give
     if not total > 0:
         raise InputError("the scan has no signal inside the aperture", got=f"{state.counts:.3g} counts per position")
     ny, nx = g.scan.shape[0] * upsample, g.scan.shape[1] * upsample
     gain = upsample**2 / total
-    images = [torch.fft.irfft2(s * gain, s=(ny, nx)) for s in (state.halves[0] + state.halves[1], 2 * state.halves[0], 2 * state.halves[1])]
+    made = [torch.fft.irfft2(s * gain, s=(ny, nx)) for s in (state.halves[0] + state.halves[1], 2 * state.halves[0], 2 * state.halves[1])]
     return DirectImage(
         method=method,
-        image=images[0],
-        halves=(images[1], images[2]),
+        image=made[0],
+        halves=(made[1], made[2]),
         pitch_A=(g.scan.pitch_A[0] / upsample, g.scan.pitch_A[1] / upsample),
         ctf=state.ctf,
         noise=state.noise * (dispersion * gain**2 / upsample**2),

@@ -45,6 +45,7 @@ def virtual_stacks(frames: FrameSource, pixels: np.ndarray, memory_bytes: int, p
             images[:, chunk.start : chunk.stop] = flat[:, part].T
             progress(number * ry * rx + chunk.stop, passes * ry * rx)
         yield VirtualStack(pixels=part, images=images.reshape(len(part), ry, rx))
+        del images  # before the next pass makes its own
 
 
 def spectra(images: np.ndarray, dtype: torch.dtype) -> Tensor:
