@@ -170,12 +170,12 @@ def job_row(given: Scan, folder: Path, python: Path | None, threads: int, runs: 
         if python is not None:
             theirs.append(timed(command(python, "quantem_direct.py", given, threads), threads, said))
     row: Row = {
-        "case": "direct ssb job", "ours_s": median(s for s, _ in mine[1:]), "ours_peak_bytes": max(peak for _, peak in mine[1:]),
+        "case": "direct ssb job", "ours_s": median(s for s, _ in mine[1:]), "ours_peak_bytes": max(peak for _, peak in mine[1:]) or None,
         "ours_s_all": [s for s, _ in mine[1:]], "counted": COUNTED,
     }
     if theirs:
         row |= {
-            "peer": PEER, "peer_s": median(s for s, _ in theirs[1:]), "peer_peak_bytes": max(peak for _, peak in theirs[1:]),
+            "peer": PEER, "peer_s": median(s for s, _ in theirs[1:]), "peer_peak_bytes": max(peak for _, peak in theirs[1:]) or None,
             "peer_s_all": [s for s, _ in theirs[1:]],
         }
     return row

@@ -32,6 +32,8 @@ sys.exit(run(sys.argv[1:]))
 
 def rows(options: Options, methods: tuple[str, ...] = METHODS, budget_bytes: int = BUDGET_BYTES) -> list[Row]:
     """One row a method for a raw file of `size_bytes`, written to the folder for temporary files and removed again."""
+    if not Path("/proc/self/status").exists():
+        raise InputError("anonymous memory is read from /proc, which only Linux has")
     with tempfile.TemporaryDirectory(prefix="exitwave-bench-") as name:
         file = Path(name) / "scan.npy"
         shape = shape_of(options.size_bytes)

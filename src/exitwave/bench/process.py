@@ -13,11 +13,10 @@ from types import MappingProxyType
 from typing import Any, TextIO
 
 import exitwave
-from exitwave.core.errors import InputError
 from exitwave.core.records import record
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-POLL_S = 0.002
+POLL_S = 0.002  # the end of a process is seen this much late
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -87,26 +86,23 @@ def timed(command: Sequence[str], threads: int, said: str = "") -> tuple[float, 
         words.seek(0)
         started = time.perf_counter()
         process = subprocess.Popen(command, stdin=words, stdout=subprocess.DEVNULL, stderr=errors, env=environment(command, threads))
-        _, status, used = os.wait4(process.pid, 0)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, status_bytes(process.pid, "VmHWM"))
+            time.sleep(POLL_S)
         seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise ProcessDied(_last_words(errors))
-    return seconds, used.ru_maxrss if sys.platform == "darwin" else used.ru_maxrss * 1024
+    return seconds, peak
 
 
-def anonymous_bytes(pid: int) -> int:
-    """Anonymous resident memory of a process, page cache and mapped files left out; 0 where it has none any more.
-
-    Raises:
-        InputError: a system without /proc.
-    """
+def status_bytes(pid: int, name: str) -> int:
+    """A figure of /proc/PID/status: "VmHWM" is the largest resident memory so far (of the program itself, not of the one that started it),
+    "RssAnon" anonymous resident memory, page cache and mapped files left out. 0 where the process, or /proc, is not there."""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
-            return next((int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon")), 0)
-    except OSError as error:
-        if not Path("/proc/self/status").exists():
-            raise InputError("anonymous memory is read from /proc, which only Linux has") from error
+            return next((int(line.split()[1]) * 1024 for line in status if line.startswith(name)), 0)
+    except OSError:
         return 0
 
 
@@ -116,23 +112,23 @@ def watched(command: Sequence[str], threads: int) -> tuple[float, int, int, dict
     Raises:
         ProcessDied: it failed.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", env=environment(command, threads)
-        )
+    pipe = subprocess.PIPE
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True, encoding="utf-8", env=environment(command, threads)) as process,
+    ):
         if process.stdout is None or process.stdin is None or not process.stdout.readline():
             process.wait()
             raise ProcessDied(_last_words(errors))
-        base = peak = anonymous_bytes(process.pid)
+        base = peak = status_bytes(process.pid, "RssAnon")
         started = time.perf_counter()
         process.stdin.write("\n")
         process.stdin.flush()
         while process.poll() is None:
-            peak = max(peak, anonymous_bytes(process.pid))
+            peak = max(peak, status_bytes(process.pid, "RssAnon"))
             time.sleep(POLL_S)
         seconds = time.perf_counter() - started
-        with process.stdout, process.stdin:
-            said = process.stdout.read()
+        said = process.stdout.read()
         if process.returncode:
             raise ProcessDied(_last_words(errors))
     answer: dict[str, Any] = json.loads(said)

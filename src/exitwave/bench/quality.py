@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from exitwave.core import Grid, record
-from exitwave.signal import RingCorrelation, frc
+from exitwave.signal import frc
 
 
 @record
@@ -25,8 +25,9 @@ def quality(image: np.ndarray, truth: np.ndarray, pitch_A: float, band_invA: flo
     """
     a, b = (torch.from_numpy(np.array(x, np.float64)) for x in (image, truth))
     pitch = (pitch_A, pitch_A)
-    seen = _seen(frc(a, b, pitch, window=False), band_invA)
-    power = ring_power(b, pitch, len(seen))
+    rings = frc(a, b, pitch, window=False)
+    some = (rings.q_invA <= band_invA) & (rings.pairs > 0)
+    seen, power = rings.value[some], ring_power(b, pitch, len(some))[some]
     left = (power * (1 - seen**2)).sum() / power.sum()
     return Quality(frc=float(seen.mean()), error=float(torch.sqrt(left.clamp(min=0.0))))
 
@@ -48,6 +49,3 @@ def ring_power(image: torch.Tensor, pitch_A: tuple[float, float], rings: int) ->
     power = torch.fft.fft2(image).abs() ** 2
     return torch.zeros(rings, dtype=torch.float64).index_add_(0, ring[inside], power[inside])
 
-
-def _seen(rings: RingCorrelation, band_invA: float) -> torch.Tensor:
-    return rings.value[rings.q_invA <= band_invA]

@@ -86,7 +86,7 @@ def reconstruct(
     else:
         state = _Sums.zeros((qy.shape[0], qx.shape[1]))
         for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
-            for pick, images in _blocks(stack.pixels, stack.images, qy.shape[0] * qx.shape[1], dtype):
+            for pick, images in blocks(stack.pixels, stack.images, qy.shape[0] * qx.shape[1], dtype):
                 _add(state, weight, optics, g.k_invA[torch.from_numpy(pick)], qy, qx, images, upsample, colours[pick], dtype)
             del stack, images  # the next pass needs their memory
     power = float(optics.intensity(g.k_invA[pixels, 0], g.k_invA[pixels, 1]).sum())
@@ -145,7 +145,8 @@ def _from_moments(
     return _Sums(halves=halves, ctf=transfer(weight_named("icom"), optics, k, qy, qx), noise=noise, totals=[float(moments[:, 2].mean((1, 2)).sum())])
 
 
-def _blocks(pixels: np.ndarray, images: np.ndarray, frequencies: int, dtype: torch.dtype) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def blocks(pixels: np.ndarray, images: np.ndarray, frequencies: int, dtype: torch.dtype) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pieces of a stack whose weights and spectra stay in cache."""
     size = max(1, BLOCK_BYTES // (frequencies * (16 if dtype == torch.complex128 else 8)))
     for start in range(0, len(pixels), size):
         yield pixels[start : start + size], images[start : start + size]
