@@ -10,16 +10,16 @@ from exitwave.core import record
 from exitwave.core.aberrations import cartesian
 from exitwave.core.errors import CalibrationError
 from exitwave.data import Calibration, Dataset4D, Quantity
-from exitwave.flow import VirtualImages, accumulate
 from exitwave.recon.calibrate.detector import DetectorFit, fit_detector, pattern_noise
 from exitwave.recon.calibrate.disk import DiskFit, fit_disk
 from exitwave.recon.calibrate.likelihood import TERMS, LikelihoodFit, fit_likelihood
 from exitwave.recon.calibrate.ramps import Candidate, Spectra, find_maps, readings
 from exitwave.recon.calibrate.sample import sample_spectra
 from exitwave.recon.calibrate.shifts import ShiftPicture, shift_picture
-from exitwave.recon.calibrate.twin import Evidence, Prior, Verdict, settle
+from exitwave.recon.calibrate.twin import Prior, Verdict, settle
 from exitwave.recon.direct.dense import DirectImage, optics_of, reconstruct
 from exitwave.recon.direct.geometry import Geometry, geometry
+from exitwave.recon.direct.joint import phase_and_amplitude
 from exitwave.recon.direct.stack import Progress, ignore
 
 FIRST, ALL = 100, 400  # frequencies that choose between readings, and that polish the chosen one
@@ -62,9 +62,8 @@ def calibrate(data: Dataset4D, *, prior: Prior | None = None, memory_bytes: int 
     spectra = sample_spectra(data.frames, blind, dispersion, count=ALL, memory_bytes=memory_bytes, progress=progress)
     fit, certainty = fit_optics(spectra, blind)
     g = geometry(_reading(known, fit, Verdict(sign=1, by="", z=0.0)), data.shape, mask)
-    image, icom = (reconstruct(data.frames, g, method, dispersion=dispersion, counts_per_electron=dispersion, memory_bytes=memory_bytes, progress=progress)
-                   for method in ("ssb", "icom"))
-    evidence = Evidence(icom=icom, ssb=image, dark_field=_dark_field(data, g, memory_bytes, progress))
+    image = reconstruct(data.frames, g, "ssb", dispersion=dispersion, counts_per_electron=dispersion, memory_bytes=memory_bytes, progress=progress)
+    evidence = phase_and_amplitude(data.frames, g, dispersion=dispersion, memory_bytes=memory_bytes, progress=progress)
     verdict = settle(prior, degrees(fit.parameters[3]), float(fit.parameters[0]), evidence)
     final = _reading(known, fit, verdict)
     if verdict.sign < 0:
@@ -72,15 +71,6 @@ def calibrate(data: Dataset4D, *, prior: Prior | None = None, memory_bytes: int 
     notes = [*notes, *_findings(fit, certainty, verdict, detector)]
     return Calibrated(calibration=final, mean=noise.mean, alive=detector.alive, disk=disk, image=image, notes=tuple(notes),
                       shifts=shift_picture(spectra, fit.parameters, fit.transpose, blind.beam.wavelength_A))
-
-
-def _dark_field(data: Dataset4D, g: Geometry, memory_bytes: int, progress: Progress) -> torch.Tensor | None:
-    """Counts outside the bright disk (two pixels away from it), None where under a tenth of the frame lies there."""
-    outside = (torch.linalg.norm(g.k_invA, dim=1) > g.edge_invA + 2 * g.pixel_invA[0]) & g.good
-    if float(outside.to(torch.float64).mean()) < 0.1:
-        return None
-    mask = outside.reshape(1, *g.frame).numpy()
-    return torch.from_numpy(accumulate(data.frames, VirtualImages(weights=mask), memory_bytes, progress))[0]
 
 
 def fit_optics(s: Spectra, blind: Geometry) -> tuple[LikelihoodFit, float]:

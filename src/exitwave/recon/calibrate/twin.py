@@ -9,7 +9,7 @@ from torch import Tensor
 from exitwave.core import record
 from exitwave.core.errors import InputError
 from exitwave.core.seeds import DEFAULT_SEED
-from exitwave.recon.direct.dense import DirectImage
+from exitwave.recon.direct.joint import JointSpectra
 
 
 @record
@@ -31,22 +31,14 @@ class Verdict:
     z: float
 
 
-@record
-class Evidence:
-    """What bears on the sign of phase, all under the reading to be judged: an iCOM image (linear in the phase however strong it is), an SSB
-    image, and the dark-field image (y, x), the counts outside the bright disk (None where the detector has too little outside)."""
-
-    icom: DirectImage
-    ssb: DirectImage
-    dark_field: Tensor | None
-
-
-def settle(prior: Prior, rotation_deg: float, c10_A: float, evidence: Evidence, threshold: float = 5.0) -> Verdict:
+def settle(prior: Prior, rotation_deg: float, c10_A: float, evidence: JointSpectra, threshold: float = 5.0) -> Verdict:
     """Which of the two twins the prior prefers, for a reading with `rotation_deg` in (-90, 90] and defocus `c10_A`.
 
-    "Positive phase" is read from three signs in turn, the first that is clear decides: what scatters more has more phase (dark field against
-    iCOM), the skewness of iCOM (particles on a support), the skewness of a sharpened lattice (SSB). All are about N(0, 1) for a Gaussian
-    random specimen. Limits: a specimen of holes, or a lattice seen through its lowest reflections alone, may look inverted or undetermined.
+    `evidence` is phase and log-amplitude solved together under that reading: a strong phase then leaves no imprint of its absorption on the
+    phase. "Positive phase" is read from three signs in turn, the first that is clear decides: where amplitude is lost there is more phase
+    (what scatters more), the skewness of phase (particles stand out), the skewness of a lattice, every tile agreeing (columns stand out). All are
+    about N(0, 1) for a Gaussian random specimen. Limits: a specimen of holes, or a lattice seen through its lowest reflections alone, may stay
+    undetermined.
 
     Raises:
         InputError: an unknown sense of defocus.
@@ -61,21 +53,21 @@ def settle(prior: Prior, rotation_deg: float, c10_A: float, evidence: Evidence, 
         return Verdict(sign=1 if c10_A * wanted > 0 else -1, by=f"{prior.defocus} given", z=float("inf"))
     if prior.phase_sign == "none":
         return Verdict(sign=0, by="undetermined", z=0.0)
-    for name, z in _signs(evidence, threshold):
+    for name, z in signs(evidence):
         if abs(z) >= threshold:
             return Verdict(sign=1 if z > 0 else -1, by=f"positive phase ({name})", z=z)
     return Verdict(sign=0, by="undetermined", z=0.0)
 
 
-def _signs(evidence: Evidence, threshold: float) -> Iterator[tuple[str, float]]:
-    smooth = _without_drift(evidence.icom)
-    if evidence.dark_field is not None:
-        dark = evidence.dark_field.to(torch.float64)
-        yield "what scatters more", against_random_phases(smooth, lambda x: _correlation(x, dark))
-    yield "particles stand out", against_random_phases(smooth, _skewness)
-    lattice = sharpened(evidence.ssb)
-    tiles, surrogates = skewness_of_tiles(lattice), against_random_phases(lattice, _skewness)
-    if tiles * surrogates > 0 and abs(surrogates) > 2:
+def signs(evidence: JointSpectra) -> Iterator[tuple[str, float]]:
+    """The three signs of positive phase, each in standard deviations, in the order in which they are asked."""
+    phase = sharpened(evidence.phase, evidence.phase_variance, evidence)
+    lost = -sharpened(evidence.amplitude, evidence.amplitude_variance, evidence)
+    yield "what scatters more", against_random_phases(phase, lambda x: _correlation(x, lost))
+    skew = against_random_phases(phase, _skewness)
+    yield "particles stand out", skew
+    tiles = skewness_of_tiles(phase)
+    if tiles * skew > 0 and abs(skew) > 2:
         yield "columns stand out", tiles
 
 
@@ -109,28 +101,15 @@ def _correlation(x: Tensor, y: Tensor) -> float:
     return float((x * y).sum() / torch.clamp(torch.sqrt((x**2).sum() * (y**2).sum()), min=1e-300))
 
 
-def _without_drift(image: DirectImage) -> Tensor:
-    """The image without what varies over more than a third of the field, where drift of dose and of origin, not the specimen, decides."""
-    spectrum = torch.fft.rfft2(image.image.to(torch.float64))
-    cy = torch.fft.fftfreq(image.image.shape[0], dtype=torch.float64)[:, None] * image.image.shape[0]
-    cx = torch.fft.rfftfreq(image.image.shape[1], dtype=torch.float64)[None, :] * image.image.shape[1]
-    return torch.fft.irfft2(spectrum * (1 - torch.exp(-(cy**2 + cx**2) / 9)), s=image.image.shape)
-
-
-def sharpened(image: DirectImage, form_A2: float = 0.6, floor: float = 0.02) -> Tensor:
-    """The image with its transfer and a typical atom's blur undone where it stands above its noise, so that atoms are peaks again.
+def sharpened(spectrum: Tensor, variance: Tensor, joint: JointSpectra, form_A2: float = 0.6) -> Tensor:
+    """An image with a typical atom's blur undone where it stands above its noise, so that atoms are peaks again.
 
     Without this a lattice seen through its lowest reflections alone can look inverted (a honeycomb's holes are its sharpest feature).
-    Each coefficient is divided by CTF(q) / (1 + form q^2)^2 (the scattering factor's fall, about 0.6 A^2) and scaled by 1 - noise / power.
+    Each coefficient is multiplied by (1 + form q^2)^2, the inverse of a scattering factor's fall, and scaled by 1 - 2 variance / power.
     """
-    shape = image.image.shape
-    spectrum = torch.fft.rfft2(image.image.to(torch.float64))
-    qy = torch.fft.fftfreq(shape[0], image.pitch_A[0], dtype=torch.float64)[:, None]
-    qx = torch.fft.rfftfreq(shape[1], image.pitch_A[1], dtype=torch.float64)[None, :]
     power = spectrum.abs() ** 2
-    keep = torch.clamp(1 - 2 * image.noise * shape[0] * shape[1] / torch.clamp(power, min=1e-300), min=0)
-    blur = image.ctf / (1 + form_A2 * (qy**2 + qx**2)) ** 2
-    level = floor * float(image.ctf.abs().max())
-    inverse = torch.where(image.ctf.abs() > level, blur.conj() / torch.clamp(blur.abs() ** 2, min=1e-30), torch.zeros_like(blur))
-    inverse[0, 0] = 0
-    return torch.fft.irfft2(spectrum * keep * inverse, s=shape)
+    keep = torch.clamp(1 - 2 * variance / torch.clamp(power, min=1e-300), min=0)
+    boost = (1 + form_A2 * joint.q2_invA2) ** 2
+    boosted = spectrum * keep * boost
+    boosted[0, 0] = 0
+    return torch.fft.irfft2(boosted, s=joint.scan)
