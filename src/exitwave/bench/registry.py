@@ -80,9 +80,13 @@ def run(name: str | None, as_json: bool, *, threads: int | None = None, runs: in
     asked = os.environ.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     used = threads or (int(asked) if asked.isdigit() else cores)
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     started = perf_counter()
     rows = CASES[name](Options(threads=used, runs=runs, size_bytes=int(size_bytes or 600_000_000)))
-    machine = {"system": platform.system(), "processor": platform.machine(), "python": platform.python_version(), "cores": cores, "threads": used}
+    machine = {
+        "system": platform.system(), "processor": platform.machine(), "python": platform.python_version(), "cores": cores, "threads": used,
+        "load_before": busy,
+    }
     if as_json:
         click.echo(json.dumps({"schema": SCHEMA, "benchmark": name, "machine": machine, "seconds": perf_counter() - started, "cases": rows}))
         return

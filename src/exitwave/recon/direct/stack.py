@@ -11,6 +11,7 @@ from exitwave.data import FrameSource
 from exitwave.flow import checked, chunks
 
 Progress = Callable[[int, int], None]
+TURNED = 256  # frames whose picked pixels are turned round at a time, inside a cache
 
 
 def ignore(done: int, total: int) -> None:
@@ -42,7 +43,9 @@ def virtual_stacks(frames: FrameSource, pixels: np.ndarray, memory_bytes: int, p
         images = np.empty((len(part), ry * rx), frames.dtype)
         for chunk in checked(chunks(frames, memory_bytes // 8)):
             flat = chunk.frames.reshape(chunk.stop - chunk.start, -1)
-            images[:, chunk.start : chunk.stop] = flat[:, part].T
+            for at in range(0, len(flat), TURNED):
+                picked = np.take(flat[at : at + TURNED], part, axis=1)
+                images[:, chunk.start + at : chunk.start + at + len(picked)] = picked.T
             progress(number * ry * rx + chunk.stop, passes * ry * rx)
         yield VirtualStack(pixels=part, images=images.reshape(len(part), ry, rx))
         del images  # before the next pass makes its own
