@@ -46,7 +46,7 @@ def test_a_server_that_fails_says_why() -> None:
 
 @LINUX
 def test_a_whole_process_is_timed_and_its_peak_is_its_own() -> None:
-    small, large = ("import sys, time; sys.stdin.read(); x = bytearray(b'1') * %d; time.sleep(0.05)" % size for size in (1000, 80_000_000))
+    small, large = (f"import sys, time; sys.stdin.read(); x = bytearray(b'1') * {size}; time.sleep(0.05)" for size in (1000, 80_000_000))
     _, little = timed([sys.executable, "-c", small], 1, "words")
     took, much = timed([sys.executable, "-c", large], 1)
     assert took > 0 and 70_000_000 < much - little < 100_000_000
