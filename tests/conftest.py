@@ -13,6 +13,7 @@ SOURCE = ROOT / "src"
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve each other where tests share the cores
 
 
 def checked_modules(source: Path = SOURCE) -> Iterator[str]:

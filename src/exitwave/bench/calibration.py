@@ -81,7 +81,11 @@ def scan_of(name: str, optics: Optics, seed: int) -> Dataset4D:
         specimen=Specimen(grid=grid, dz_A=torch.zeros(1), phase_rad=specimen_phase(name, grid, seed)[None].to(torch.float32), at_beam=beam),
         transfer=FarField(),
         scan=raster_scan((SCAN, SCAN), (STEP_A, STEP_A)),
-        detectors=(Pixels(shape=(DETECTOR, DETECTOR), pitch_mrad=pixel_mrad, centre_px=CENTRE_PX, rotation_deg=optics.rotation_deg, transpose=optics.transpose),),
+        detectors=(
+            Pixels(
+                shape=(DETECTOR, DETECTOR), pitch_mrad=pixel_mrad, centre_px=CENTRE_PX, rotation_deg=optics.rotation_deg, transpose=optics.transpose
+            ),
+        ),
         dose_e=torch.tensor(DOSE_E_PER_A2 * STEP_A**2),
     )
     frames = np.empty((SCAN * SCAN, DETECTOR, DETECTOR), np.uint16)
@@ -94,7 +98,13 @@ def scan_of(name: str, optics: Optics, seed: int) -> Dataset4D:
     def given(value: float) -> Quantity:
         return Quantity(value=value, source="given")
 
-    known = Calibration(energy_eV=given(ENERGY_EV), semiangle_mrad=given(SEMIANGLE_MRAD), detector_mrad=given(pixel_mrad), scan_step_y_A=given(STEP_A), scan_step_x_A=given(STEP_A))
+    known = Calibration(
+        energy_eV=given(ENERGY_EV),
+        semiangle_mrad=given(SEMIANGLE_MRAD),
+        detector_mrad=given(pixel_mrad),
+        scan_step_y_A=given(STEP_A),
+        scan_step_x_A=given(STEP_A),
+    )
     return Dataset4D(frames=ArrayFrames(array=frames.reshape(SCAN, SCAN, DETECTOR, DETECTOR)), calibration=known)
 
 
@@ -102,7 +112,13 @@ def random_optics(seed: int) -> Optics:
     """100 <= |C10| <= 1500 A (log-uniform, either sign), C12 up to a tenth of it, any rotation, either handedness."""
     rng = np.random.default_rng([seed, 7])
     c10 = float(np.exp(rng.uniform(np.log(100), np.log(1500))) * rng.choice([-1, 1]))
-    return Optics(c10_A=c10, c12_A=float(rng.uniform(0, 0.1) * abs(c10)), phi12_deg=float(rng.uniform(-90, 90)), rotation_deg=float(rng.uniform(-180, 180)), transpose=bool(rng.integers(2)))
+    return Optics(
+        c10_A=c10,
+        c12_A=float(rng.uniform(0, 0.1) * abs(c10)),
+        phi12_deg=float(rng.uniform(-90, 90)),
+        rotation_deg=float(rng.uniform(-180, 180)),
+        transpose=bool(rng.integers(2)),
+    )
 
 
 def trial(name: str, seed: int) -> Trial:
@@ -122,7 +138,9 @@ def trial(name: str, seed: int) -> Trial:
     right = bool(found.transpose.value) == truth.transpose
     settled = str(found.twin.value)
     return Trial(
-        specimen=name, seed=seed, truth=truth,
+        specimen=name,
+        seed=seed,
+        truth=truth,
         edge_rad=per_A * (abs(sign * found.need("C10_A") - truth.c10_A) + abs(c12)),
         edge_sigma_rad=per_A * float(np.hypot(sigma["C10_A"], sigma["C12_A"])),
         rotation_error_deg=float(away - (np.sign(away) * 180 if turned else 0)),
@@ -133,7 +151,9 @@ def trial(name: str, seed: int) -> Trial:
     )
 
 
-def trials(specimens: tuple[str, ...] = ("noise", "crystal", "particle"), seeds: int = 20, report: Callable[[Trial], None] | None = None) -> Iterator[Trial]:
+def trials(
+    specimens: tuple[str, ...] = ("noise", "crystal", "particle"), seeds: int = 20, report: Callable[[Trial], None] | None = None
+) -> Iterator[Trial]:
     """Every specimen with every seed."""
     for name in specimens:
         for seed in range(seeds):
@@ -151,13 +171,19 @@ def summary(done: list[Trial]) -> list[dict[str, object]]:
         edge = np.array([t.edge_rad for t in group])
         allowed = np.array([max(0.1, 3 * t.edge_sigma_rad) for t in group])
         rotation = np.abs([t.rotation_error_deg for t in group])
-        rows.append({
-            "case": f"calibration of {name}", "seeds": len(group), "edge_rad_median": float(np.median(edge)), "edge_rad_worst": float(edge.max()),
-            "edge_within_target": int((edge <= allowed).sum()), "rotation_deg_median": float(np.median(rotation)), "rotation_deg_worst": float(rotation.max()),
-            "rotation_within_0.3_deg": int((rotation <= 0.3).sum()), "handedness_right": sum(t.handedness_right for t in group),
-            "twin": {verdict: sum(t.twin == verdict for t in group) for verdict in ("right", "wrong", "undetermined")},
-            "ours_s": float(np.median([t.seconds for t in group])),
-        })
+        rows.append(
+            {
+                "case": f"calibration of {name}",
+                "seeds": len(group),
+                "edge_rad_median": float(np.median(edge)),
+                "edge_rad_worst": float(edge.max()),
+                "edge_within_target": int((edge <= allowed).sum()),
+                "rotation_deg_median": float(np.median(rotation)),
+                "rotation_deg_worst": float(rotation.max()),
+                "rotation_within_0.3_deg": int((rotation <= 0.3).sum()),
+                "handedness_right": sum(t.handedness_right for t in group),
+                "twin": {verdict: sum(t.twin == verdict for t in group) for verdict in ("right", "wrong", "undetermined")},
+                "ours_s": float(np.median([t.seconds for t in group])),
+            }
+        )
     return rows
-
-

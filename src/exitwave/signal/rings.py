@@ -30,8 +30,8 @@ class RingCorrelation:
         return None
 
     def mean(self, to_invA: float) -> float:
-        """Mean correlation over the rings below a frequency, each ring counted once."""
-        return float(self.value[self.q_invA <= to_invA].mean())
+        """Mean correlation over the rings below a frequency, each ring that holds anything counted once."""
+        return float(self.value[(self.q_invA <= to_invA) & (self.pairs > 0)].mean())
 
 
 def frc(

@@ -69,8 +69,15 @@ def calibrate(data: Dataset4D, *, prior: Prior | None = None, memory_bytes: int 
     if verdict.sign < 0:
         image = replace(image, image=-image.image, halves=(-image.halves[0], -image.halves[1]))
     notes = [*notes, *_findings(fit, certainty, verdict, detector)]
-    return Calibrated(calibration=final, mean=noise.mean, alive=detector.alive, disk=disk, image=image, notes=tuple(notes),
-                      shifts=shift_picture(spectra, fit.parameters, fit.transpose, blind.beam.wavelength_A))
+    return Calibrated(
+        calibration=final,
+        mean=noise.mean,
+        alive=detector.alive,
+        disk=disk,
+        image=image,
+        notes=tuple(notes),
+        shifts=shift_picture(spectra, fit.parameters, fit.transpose, blind.beam.wavelength_A),
+    )
 
 
 def fit_optics(s: Spectra, blind: Geometry) -> tuple[LikelihoodFit, float]:
@@ -104,8 +111,12 @@ def _principal(fit: LikelihoodFit) -> LikelihoodFit:
 
 def _with_detector(known: Calibration, detector: DetectorFit, disk: DiskFit) -> Calibration:
     return known.updated(
-        counts_per_electron=detector.counts_per_electron, fano=detector.fano, neighbour_correlation=detector.neighbour_correlation,
-        centre_y_px=disk.centre_y_px, centre_x_px=disk.centre_x_px, semiangle_px=disk.radius_px,
+        counts_per_electron=detector.counts_per_electron,
+        fano=detector.fano,
+        neighbour_correlation=detector.neighbour_correlation,
+        centre_y_px=disk.centre_y_px,
+        centre_x_px=disk.centre_x_px,
+        semiangle_px=disk.radius_px,
         **_significant_ellipse(disk),
     )
 
@@ -132,8 +143,12 @@ def _scale(known: Calibration, disk: DiskFit) -> tuple[Calibration, list[str]]:
         return known.updated(semiangle_mrad=Quantity(value=value, sigma=float(pixel.value or 0.0) * sigma, source="measured")), []
     ratio = radius * float(pixel.value or 0.0) / float(semi.value or 1.0)
     if abs(ratio - 1) > 0.25:
-        raise CalibrationError("semi-angle and detector angle contradict the bright-field disk", expected=f"a radius of {float(semi.value or 0.0) / float(pixel.value or 1.0):.1f} px",
-                               got=f"{radius:.1f} px", remedy="give only one of --semiangle-mrad and --detector-mrad to measure the other")
+        raise CalibrationError(
+            "semi-angle and detector angle contradict the bright-field disk",
+            expected=f"a radius of {float(semi.value or 0.0) / float(pixel.value or 1.0):.1f} px",
+            got=f"{radius:.1f} px",
+            remedy="give only one of --semiangle-mrad and --detector-mrad to measure the other",
+        )
     if abs(ratio - 1) > 0.05:
         return known, [f"the disk's radius gives {ratio * float(semi.value or 0.0):.4g} mrad where {float(semi.value or 0.0):.4g} mrad was given"]
     return known, []
@@ -155,10 +170,16 @@ def _reading(known: Calibration, fit: LikelihoodFit, verdict: Verdict) -> Calibr
         return Quantity(value=float(value), sigma=float(error), source="measured")
 
     return known.updated(
-        rotation_deg=measured(rotation, degrees(sigma[3])), transpose=Quantity(value=fit.transpose, sigma=None, source="measured"),
-        twin=Quantity(value=verdict.by or None, sigma=None, source="measured" if "positive phase" in verdict.by else "given" if "given" in verdict.by else "assumed"),
+        rotation_deg=measured(rotation, degrees(sigma[3])),
+        transpose=Quantity(value=fit.transpose, sigma=None, source="measured"),
+        twin=Quantity(
+            value=verdict.by or None,
+            sigma=None,
+            source="measured" if "positive phase" in verdict.by else "given" if "given" in verdict.by else "assumed",
+        ),
         aberrations={  # type: ignore[arg-type]
-            "C10_A": measured(polar["C10_A"], sigma[0]), "C12_A": measured(size, along),
+            "C10_A": measured(polar["C10_A"], sigma[0]),
+            "C12_A": measured(size, along),
             "phi12_deg": measured(polar["phi12_deg"], min(90.0, degrees(across / max(size, 1e-9) / 2))),
         },
     )
@@ -167,16 +188,20 @@ def _reading(known: Calibration, fit: LikelihoodFit, verdict: Verdict) -> Calibr
 def _findings(fit: LikelihoodFit, certainty: float, verdict: Verdict, detector: DetectorFit) -> list[str]:
     notes = [f"handedness leads by {certainty:.3g} in log-likelihood" + ("" if certainty > 12 else ": not settled")]
     if verdict.sign == 0:
-        notes.append("the 180-degree twin is undetermined: rotation + 180 degrees with the opposite defocus and phase fits as well; "
-                     "settle it with --twin underfocus, --twin overfocus or --rotation-deg")
+        notes.append(
+            "the 180-degree twin is undetermined: rotation + 180 degrees with the opposite defocus and phase fits as well; "
+            "settle it with --twin underfocus, --twin overfocus or --rotation-deg"
+        )
     else:
-        notes.append(f"the 180-degree twin was settled by {verdict.by}" + (f" ({abs(verdict.z):.1f} standard errors)" if np.isfinite(verdict.z) else ""))
+        notes.append(
+            f"the 180-degree twin was settled by {verdict.by}" + (f" ({abs(verdict.z):.1f} standard errors)" if np.isfinite(verdict.z) else "")
+        )
     if detector.dead or detector.hot:
         notes.append(f"{detector.dead} dead and {detector.hot} hot detector pixels are left out")
     if not detector.counts_per_electron.known:
         notes.append("the frames are not counts, so no counts per electron were measured")
     if fit.misfit > 1.5:
-        notes.append(f"the residual is {fit.misfit:.3g} times the counting noise: a strong, thick or drifting specimen; uncertainties hold the excess")
+        notes.append(
+            f"the residual is {fit.misfit:.3g} times the counting noise: a strong, thick or drifting specimen; uncertainties hold the excess"
+        )
     return notes
-
-

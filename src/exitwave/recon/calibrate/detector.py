@@ -1,5 +1,7 @@
 """Counts are not electrons: what the noise of neighbouring frames says about the detector."""
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.ndimage import binary_dilation, median_filter
 
@@ -9,6 +11,8 @@ from exitwave.data import MISSING, FrameSource, Quantity
 from exitwave.flow import checked, chunks, frames_are_counts
 from exitwave.recon.calibrate._kernels import second_difference_sums
 from exitwave.recon.direct.stack import Progress, ignore
+
+CLUSTERED = 0.05  # neighbour correlation from which electrons are known to light more than one pixel
 
 
 @record
@@ -61,28 +65,37 @@ def fit_detector(noise: PatternNoise) -> DetectorFit:
 
     The Fano factor F is the variance over the mean of one pixel; the same intercepts c of the neighbours' covariances add up to the counts
     per electron, F + 2 c_right + 2 c_down + 4 c_diagonal = <m^2>/<m> for clusters of m counts: an upper bound of <m>, exact where all
-    clusters are alike. Dose is counts divided by it.
+    clusters are alike. Dose is counts divided by it. Neighbours that share less than a twentieth of the variance are taken to share none: the
+    specimen's own smooth changes leave that much.
     """
     alive, dead, hot = live_pixels(noise.mean)
     if not noise.counted or noise.differences < 30:
         return DetectorFit(counts_per_electron=MISSING, fano=MISSING, neighbour_correlation=MISSING, alive=alive, dead=dead, hot=hot)
-    use = alive & (noise.mean * noise.differences > 20)
-    inner = use.copy()
-    inner[:, 1:] &= alive[:, :-1]
-    inner[:, :-1] &= alive[:, 1:]
-    inner[:-1] &= alive[1:]
+    use = live = alive & (noise.mean * noise.differences > 20)
+    dim = use & (noise.mean < 0.3 * np.percentile(noise.mean, 99))
+    if int(dim.sum()) >= 100:
+        use = dim  # outside the bright disk the specimen's own changes, proportional to the mean squared, are smallest
+    inner = use.copy()  # pixels whose right, lower and diagonal neighbours live too
+    inner[:, 1:] &= use[:, :-1]
+    inner[:, :-1] &= use[:, 1:]
+    inner[:-1] &= use[1:]
     inner[:, [0, -1]] = inner[-1] = False
     fano, fano_sigma = _intercept(noise.mean[use], noise.covariance[0][use], noise.differences)
+    elsewhere, _ = _intercept(noise.mean[live], noise.covariance[0][live], noise.differences)
+    fano_sigma = float(np.hypot(fano_sigma, 0.5 * (fano - elsewhere)))  # what the straight line leaves unexplained
     beside = [_intercept(noise.mean[inner], noise.covariance[i][inner], noise.differences) for i in (1, 2, 3)]
-    total = fano + 2 * beside[0][0] + 2 * beside[1][0] + 4 * beside[2][0]
-    sigma = float(np.sqrt(fano_sigma**2 + 4 * beside[0][1] ** 2 + 4 * beside[1][1] ** 2 + 16 * beside[2][1] ** 2))
     near = (beside[0][0] + beside[1][0]) / (2 * fano)
     near_sigma = float(np.hypot(beside[0][1], beside[1][1]) / (2 * fano))
+    shared = near > CLUSTERED
+    total = fano + (2 * beside[0][0] + 2 * beside[1][0] + 4 * beside[2][0] if shared else 0.0)
+    sigma = float(np.sqrt(fano_sigma**2 + (4 * beside[0][1] ** 2 + 4 * beside[1][1] ** 2 + 16 * beside[2][1] ** 2 if shared else 0.0)))
     return DetectorFit(
         counts_per_electron=Quantity(value=float(total), sigma=sigma, source="measured"),
         fano=Quantity(value=float(fano), sigma=fano_sigma, source="measured"),
         neighbour_correlation=Quantity(value=float(near), sigma=near_sigma, source="measured"),
-        alive=alive, dead=dead, hot=hot,
+        alive=alive,
+        dead=dead,
+        hot=hot,
     )
 
 
@@ -149,5 +162,4 @@ def _intercept(mean: np.ndarray, covariance: np.ndarray, differences: int) -> tu
 def _rows(start: int, stop: int, rx: int) -> list[tuple[int, int]]:
     """Pieces of a chunk that lie in one scan row, relative to its start."""
     edges = [start, *range((start // rx + 1) * rx, stop, rx), stop]
-    return [(a - start, b - start) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-
+    return [(a - start, b - start) for a, b in pairwise(edges)]

@@ -41,8 +41,11 @@ def fit_disk(mean: np.ndarray, alive: np.ndarray) -> DiskFit:
     cy, cx, radius, e_cos, e_sin = fit.x[:5]
     slack = 0.02 * radius + 0.5
     if cy - radius < -slack or cx - radius < -slack or cy + radius > mean.shape[0] - 1 + slack or cx + radius > mean.shape[1] - 1 + slack:
-        raise CalibrationError("the bright-field disk is cut by the frame's edge", got=f"centre ({cy:.1f}, {cx:.1f}), radius {radius:.1f} px in a {mean.shape} frame",
-                               remedy="use a shorter camera length or a smaller aperture")
+        raise CalibrationError(
+            "the bright-field disk is cut by the frame's edge",
+            got=f"centre ({cy:.1f}, {cx:.1f}), radius {radius:.1f} px in a {mean.shape} frame",
+            remedy="use a shorter camera length or a smaller aperture",
+        )
     # A pixel's residual is a model error shared by its neighbours rather than noise, hence the factor two.
     variance = 4 * 2 * fit.cost / max(1, len(values) - len(fit.x))
     covariance = np.linalg.pinv(fit.jac.T @ fit.jac) * variance
@@ -80,7 +83,10 @@ def _first_guess(mean: np.ndarray) -> tuple[float, float, float]:
     sizes = np.bincount(blobs.ravel())[1:]
     inside = blobs == 1 + int(np.argmax(sizes))
     if inside.sum() < 9 or inside.mean() > 0.95:
-        raise CalibrationError("no bright-field disk is seen in the mean pattern", expected="a disk of at least three pixels with background around it",
-                               got=f"{int(inside.sum())} bright pixels of {inside.size}")
+        raise CalibrationError(
+            "no bright-field disk is seen in the mean pattern",
+            expected="a disk of at least three pixels with background around it",
+            got=f"{int(inside.sum())} bright pixels of {inside.size}",
+        )
     y, x = np.nonzero(inside)
     return float(y.mean()), float(x.mean()), float(np.sqrt(inside.sum() / np.pi))

@@ -64,7 +64,9 @@ def fit_likelihood(s: Spectra, optics: Aperture, start: Candidate, steps: int = 
     variance = loss / count
     covariance = np.linalg.pinv(normal) * variance / 2 * np.outer(unit, unit)
     power = float((s.g.abs() ** 2).sum())
-    return LikelihoodFit(parameters=p, covariance=covariance, transpose=start.transpose, misfit=variance / max(s.noise, 1e-300), explained=1 - loss / power)
+    return LikelihoodFit(
+        parameters=p, covariance=covariance, transpose=start.transpose, misfit=variance / max(s.noise, 1e-300), explained=1 - loss / power
+    )
 
 
 def natural_units(optics: Aperture) -> np.ndarray:

@@ -62,7 +62,7 @@ def readings(n: np.ndarray, wavelength_A: float) -> list[Candidate]:
     """Optics that give the map N, one for each handedness: N = B^T (lambda H) by polar decomposition, and with the sign of one eigenvalue of H
     exchanged, the other handedness. The rotation is in (-90, 90] degrees: its twin has rotation + 180 degrees and H negated."""
     found = []
-    u, p = polar(n, side="right")  # n = u p, p symmetric positive
+    _, p = polar(n, side="right")  # p symmetric positive
     values, vectors = np.linalg.eigh(p)
     for flip in (1.0, -1.0):
         h = vectors @ np.diag(values * [flip, 1.0]) @ vectors.T / wavelength_A
@@ -137,7 +137,9 @@ def _coarse(power: np.ndarray, spacing: float, q: np.ndarray, weight: np.ndarray
 def _peaks(scores: np.ndarray, steps: _Steps, keep: int) -> list[tuple[float, float]]:
     """The highest local maxima; angles wrap."""
     padded = np.pad(np.pad(scores, ((1, 1), (0, 0)), mode="wrap"), ((0, 0), (1, 1)), constant_values=-1)
-    neighbours = [padded[1 + a : 1 + a + scores.shape[0], 1 + c : 1 + c + scores.shape[1]] for a in (-1, 0, 1) for c in (-1, 0, 1) if (a, c) != (0, 0)]
+    neighbours = [
+        padded[1 + a : 1 + a + scores.shape[0], 1 + c : 1 + c + scores.shape[1]] for a in (-1, 0, 1) for c in (-1, 0, 1) if (a, c) != (0, 0)
+    ]
     highest = np.flatnonzero((scores >= np.max(neighbours, axis=0)).ravel())
     highest = highest[np.argsort(-scores.ravel()[highest])][:keep]
     return [(float(steps.c10[i % scores.shape[1]]), float(steps.angle[i // scores.shape[1]])) for i in highest]

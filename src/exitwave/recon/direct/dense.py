@@ -153,7 +153,15 @@ def blocks(pixels: np.ndarray, images: np.ndarray, frequencies: int, dtype: torc
 
 
 def _add(
-    sums: _Sums, weight: Weight, optics: Aperture, k: Tensor, qy: Tensor, qx: Tensor, images: np.ndarray, upsample: int, colour: np.ndarray,
+    sums: _Sums,
+    weight: Weight,
+    optics: Aperture,
+    k: Tensor,
+    qy: Tensor,
+    qx: Tensor,
+    images: np.ndarray,
+    upsample: int,
+    colour: np.ndarray,
     dtype: torch.dtype,
 ) -> None:
     """One cache-sized block of pixels: k (b, 2), images (b, Ry, Rx)."""

@@ -88,10 +88,18 @@ def geometry(calibration: Calibration, shape: tuple[int, int, int, int], mask: T
     )
     reach = min(centre[0] + 0.5, frame[0] - 0.5 - centre[0], centre[1] + 0.5, frame[1] - 0.5 - centre[1]) * pixel
     if edge > reach * 1.02:
-        raise CalibrationError("the semi-angle reaches outside the detector", expected=f"at most {reach * beam.wavelength_A * 1e3:.4g} mrad from the centre to the nearest edge",
-                               got=f"{edge * beam.wavelength_A * 1e3:.4g} mrad", remedy="check --semiangle-mrad and --detector-mrad")
+        raise CalibrationError(
+            "the semi-angle reaches outside the detector",
+            expected=f"at most {reach * beam.wavelength_A * 1e3:.4g} mrad from the centre to the nearest edge",
+            got=f"{edge * beam.wavelength_A * 1e3:.4g} mrad",
+            remedy="check --semiangle-mrad and --detector-mrad",
+        )
     if edge < 1.5 * pixel:
-        raise CalibrationError("the aperture covers less than three detector pixels", got=f"radius {edge / pixel:.3g} px", remedy="check --semiangle-mrad and --detector-mrad")
+        raise CalibrationError(
+            "the aperture covers less than three detector pixels",
+            got=f"radius {edge / pixel:.3g} px",
+            remedy="check --semiangle-mrad and --detector-mrad",
+        )
     k_det = detector_frame(frame, centre, pixel, _or(calibration.ellipticity.value, 0.0), _or(calibration.ellipticity_deg.value, 0.0))
     b = turn(torch.tensor(radians(_or(calibration.rotation_deg.value, 0.0)), dtype=torch.float64), bool(calibration.transpose.value))
     good = torch.ones(k_det.shape[0], dtype=torch.bool) if mask is None else mask.reshape(-1).to(torch.bool)
@@ -116,5 +124,3 @@ def scan_frequencies(scan: Grid, upsample: int = 1) -> tuple[Float[Tensor, "y 1"
 
 def _or(value: object, default: float) -> float:
     return default if value is None else float(value)  # type: ignore[arg-type]
-
-

@@ -47,17 +47,32 @@ def overlaps(
     The average over a pixel is that of the local phase ramp, a sinc along each pixel edge e: sinc(e . (s(k) - s(k -+ q))) with
     s = grad chi / 2 pi; for defocus alone sinc(q lambda C10 dk). Limit: the aperture's edge inside a pixel is treated as a soft amplitude.
     """
+    real = real_dtype(dtype)
+    a_0 = optics.amplitude(ky, kx).to(real)
+    if optics.linear:
+        # Here chi(k +- q) - chi(k) = chi(q) +- 2 pi s(k).q exactly: no exponential of the full (k, q) size is left.
+        carrier = _plane_wave(*shift_A(optics.aberrations, optics.beam, ky, kx), qy, qx, dtype)
+        average = _pixel_average(optics, 0 * qy, 0 * qx, qy, qx).to(real)
+        turn = cis(chi_rad(optics.aberrations, optics.beam, qy, qx), dtype) * average
+        return tuple(  # type: ignore[return-value]
+            (carrier * factor) * (a_0 * optics.amplitude((ky + sign * qy).to(real), (kx + sign * qx).to(real)))
+            for sign, factor in ((-1, turn.conj()), (1, turn))
+        )
     chi_0 = chi_rad(optics.aberrations, optics.beam, ky, kx)
-    a_0 = optics.amplitude(ky, kx)
-    average = _pixel_average(optics, 0 * qy, 0 * qx, qy, qx) if optics.linear else None
     sides = []
     for sign in (-1, 1):
         y, x = ky + sign * qy, kx + sign * qx
         phase = sign * (chi_rad(optics.aberrations, optics.beam, y, x) - chi_0)
-        size = a_0 * optics.amplitude(y, x)
-        size = size * (_pixel_average(optics, ky, kx, y, x) if average is None else average)
-        sides.append(size.to(real_dtype(dtype)) * cis(phase, dtype))
+        size = a_0 * optics.amplitude(y.to(real), x.to(real)) * _pixel_average(optics, ky, kx, y, x).to(real)
+        sides.append(size * cis(phase, dtype))
     return sides[0], sides[1]
+
+
+def _plane_wave(sy: Tensor, sx: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype) -> Tensor:
+    """exp(2 pi i s.q), as a product of two short factors where qy and qx lie along different axes."""
+    if qy.shape == qx.shape:
+        return cis(2 * pi * (sy * qy + sx * qx), dtype)
+    return cis(2 * pi * sy * qy, dtype) * cis(2 * pi * sx * qx, dtype)
 
 
 def gamma(optics: Aperture, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype = torch.complex64) -> Tensor:
@@ -87,4 +102,4 @@ def chi_of(optics: Aperture, qy: Tensor, qx: Tensor) -> Tensor:
 def ramp(optics: Aperture, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype) -> Tensor:
     """exp(-i grad chi(k) . q): moves the virtual image of pixel k back onto the others."""
     sy, sx = shift_A(optics.aberrations, optics.beam, ky, kx)
-    return cis(-2 * pi * (sy * qy + sx * qx), dtype)
+    return _plane_wave(-sy, -sx, qy, qx, dtype)

@@ -72,7 +72,9 @@ def weight_named(method: str) -> Weight:
     return WEIGHTS[method]
 
 
-def transfer(weight: Weight, optics: Aperture, k_invA: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype = torch.complex64) -> Complex[Tensor, "y h"]:
+def transfer(
+    weight: Weight, optics: Aperture, k_invA: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype = torch.complex64
+) -> Complex[Tensor, "y h"]:
     """CTF(q) = sum_k w(k, q) i Gamma(k, q) for the pixels `k_invA` (m, 2) on a grid of frequencies, in blocks, for any weight; complex128 sum."""
     total = torch.zeros((qy.shape[0], qx.shape[1]), dtype=torch.complex128)
     for block in k_invA.split(16):
