@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from time import perf_counter
 from types import MappingProxyType
@@ -11,13 +11,12 @@ from typing import Any
 
 import click
 
+from exitwave.bench.table import KEYS, show
 from exitwave.core.errors import InputError, suggest
 from exitwave.core.records import record
 
 SCHEMA = 1
 Row = dict[str, Any]
-# What every row has, null where it does not apply; a case may add keys.
-KEYS = ("case", "ours_s", "peer", "peer_s", "ratio", "ours_peak_bytes", "peer_peak_bytes", "error_ours", "error_peer")
 
 
 @record
@@ -90,7 +89,6 @@ def run(name: str | None, as_json: bool, *, threads: int | None = None, runs: in
     if as_json:
         click.echo(json.dumps({"schema": SCHEMA, "benchmark": name, "machine": machine, "seconds": perf_counter() - started, "cases": rows}))
         return
-    from exitwave.bench.table import show
 
     show(rows)
 
@@ -103,8 +101,3 @@ def _say_names(as_json: bool) -> None:
     click.echo("exitwave bench NAME, with NAME one of")
     for name, words in about.items():
         click.echo(f"  {name:<12} {words}")
-
-
-def notes_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The remarks of all rows, each once."""
-    return list(dict.fromkeys(row["note"] for row in rows if row.get("note")))

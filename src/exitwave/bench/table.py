@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from exitwave.bench.registry import KEYS, notes_of
-
+# What every row has, null where it does not apply; a case may add keys.
+KEYS = ("case", "ours_s", "peer", "peer_s", "ratio", "ours_peak_bytes", "peer_peak_bytes", "error_ours", "error_peer")
 HEADS = {
     "case": "case", "ours_s": "ours / s", "peer": "peer", "peer_s": "peer / s", "ratio": "ratio", "ours_peak_bytes": "ours / MB",
     "peer_peak_bytes": "peer / MB", "error_ours": "error ours", "error_peer": "error peer",
@@ -68,3 +68,8 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
     for line in details(rows) + notes_of(rows):
         click.echo("  " + line)
+
+
+def notes_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The remarks of all rows, each once."""
+    return list(dict.fromkeys(row["note"] for row in rows if row.get("note")))

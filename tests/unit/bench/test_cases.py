@@ -8,7 +8,8 @@ import pytest
 
 from exitwave import io
 from exitwave.bench import direct, memory
-from exitwave.bench.registry import KEYS, Options, completed
+from exitwave.bench.registry import Options, completed
+from exitwave.bench.table import KEYS
 from exitwave.core import InputError
 from exitwave.data import ArrayFrames, Calibration, Quantity
 from exitwave.recon.direct.dense import reconstruct

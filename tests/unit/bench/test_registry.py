@@ -5,8 +5,8 @@ import json
 import pytest
 
 from exitwave.bench import CASES, run
-from exitwave.bench.registry import KEYS, SCHEMA, completed, notes_of
-from exitwave.bench.table import cell, columns, details, markdown, show
+from exitwave.bench.registry import SCHEMA, completed
+from exitwave.bench.table import KEYS, cell, columns, details, markdown, notes_of, show
 from exitwave.core import InputError
 
 ROWS = [
