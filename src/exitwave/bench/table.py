@@ -1,5 +1,6 @@
 """Rows of a benchmark for people: a table on a terminal, or Markdown."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,7 +64,7 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(HEADS[key], justify="left" if key in ("case", "peer") else "right")
     for row in rows:
         table.add_row(*(cell(key, row.get(key)) for key in keys))
-    out = click.get_text_stream("stdout")
+    out = sys.stdout
     console = Console(file=out, width=None if out.isatty() else WIDTH)
     console.print(table)
     for line in details(rows) + notes_of(rows):
