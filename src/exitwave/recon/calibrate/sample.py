@@ -23,7 +23,7 @@ def sample_spectra(
     memory_bytes: int = 2**30,
     progress: Progress = ignore,
 ) -> Spectra:
-    """Spectra of the bright pixels at the `count` frequencies that stand highest above counting noise (at least two standard deviations).
+    """Spectra of the bright pixels at the `count` frequencies of each ring in turn that stand highest above counting noise.
 
     Pixels that the aperture's edge cuts (under `least` of the plateau) are left out: their lit part is not centred, which would bend the ramp.
     Frequencies under 1.5 / field (drift, dose) and those beyond twice the aperture are left out.
@@ -53,8 +53,7 @@ def sample_spectra(
             got=f"{clear} of {int(usable.sum())} frequencies",
             remedy="give --rotation-deg and --aberration C10_A=..., or scan longer",
         )
-    chosen = torch.argsort(score.reshape(-1), descending=True)[:count]
-    chosen = chosen[score.reshape(-1)[chosen] > 2]
+    chosen = _strongest_of_each_ring(score.reshape(-1), torch.sqrt(q2).reshape(-1) / (2 * g.edge_invA), count)
     flat = chosen.numpy()
     parts = []
     for stack in virtual_stacks(frames, pixels, memory_bytes, progress):  # read again rather than kept: a large scan needs several passes anyway
@@ -72,6 +71,21 @@ def sample_spectra(
         grid=np.stack(np.unravel_index(pixels, g.frame), -1),
         pixel_invA=side,
     )
+
+
+def _strongest_of_each_ring(score: Tensor, radius: Tensor, count: int, rings: int = 10, least: float = 2.0) -> Tensor:
+    """Flat indices of up to `count` frequencies that stand at least `least` above noise, the strongest of each ring in turn.
+
+    Low frequencies are the strongest of most specimens but hardly resolve a ramp; taken in turn, every part of the list spans the band.
+    """
+    order = torch.argsort(score, descending=True)
+    order = order[score[order] > least]
+    ring = torch.clamp((radius[order] * rings).to(torch.int64), max=rings - 1)
+    rank = torch.zeros_like(ring)
+    for r in range(rings):
+        members = ring == r
+        rank[members] = torch.arange(int(members.sum()))
+    return order[torch.argsort(rank * rings + ring)][:count]
 
 
 def _spectra_of(stack: VirtualStack, block: int = 32) -> Iterator[Tensor]:
