@@ -13,7 +13,7 @@ from exitwave.core.seeds import generator_at
 from exitwave.data import ArrayFrames, Calibration, Dataset4D, Quantity
 from exitwave.optics import probe
 from exitwave.recon.calibrate import Prior, calibrate
-from exitwave.recon.calibrate.likelihood import TERMS, fit_likelihood, response
+from exitwave.recon.calibrate.likelihood import TERMS, fit_likelihood, responses
 from exitwave.recon.calibrate.ramps import Candidate, Spectra, find_maps, readings
 from exitwave.recon.direct.geometry import detector_frame, turn
 from exitwave.recon.direct.overlap import Aperture
@@ -48,7 +48,9 @@ def synthetic(parameters: np.ndarray, transpose: bool, noise: float = 0.0, seed:
         pixel_invA=PIXEL,
     )
     phi = torch.from_numpy(rng.normal(size=60) + 1j * rng.normal(size=60)) * 200
-    g = response(empty, optics, parameters, transpose) * phi
+    absorbed = 0.3 * torch.from_numpy(rng.normal(size=60) + 1j * rng.normal(size=60)) * 200
+    by_phase, by_amplitude = responses(empty, optics, parameters, transpose)
+    g = by_phase * phi + by_amplitude * absorbed
     g = g + torch.from_numpy(rng.normal(size=g.shape) + 1j * rng.normal(size=g.shape)) * noise / 2**0.5
     return replace(empty, g=g), optics
 
@@ -88,6 +90,19 @@ def test_stated_errors_are_the_scatter_of_repeats() -> None:
     spread = np.std(scores, axis=0)
     assert ((spread > 0.5) & (spread < 1.6)).all(), spread
     assert (np.abs(np.mean(scores, axis=0)) < 4 / 16**0.5).all()
+
+
+def test_no_few_strong_frequencies_that_break_the_model_outvote_the_rest() -> None:
+    truth = np.array([-300.0, 18.0, 31.0, radians(20.0)])
+    s, optics = synthetic(truth, False, noise=1.5)
+    wrong = responses(s, optics, truth + np.array([250.0, -20.0, 0.0, 0.1]), False)[0]
+    g = s.g.clone()
+    g[:, :4] = 10 * wrong[:, :4] * (s.g.abs().mean() / wrong[:, :4].abs().mean())
+    start = Candidate(c_A=(-298.0, 17.0, 30.0), rotation_rad=radians(20.2), transpose=False, score=0.0)
+    trusting, wary = (fit_likelihood(replace(s, g=g, noise=2.25), optics, start, model_error=e) for e in (0.0, 1.0))
+    assert abs(trusting.parameters[0] + 300) > 100  # the counting-noise likelihood follows the four
+    assert abs(wary.parameters[0] + 300) < 20
+    assert abs(wary.parameters[0] + 300) < 3 * wary.covariance[0, 0] ** 0.5
 
 
 def scan(

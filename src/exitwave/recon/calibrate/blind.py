@@ -22,7 +22,7 @@ from exitwave.recon.direct.geometry import Geometry, geometry
 from exitwave.recon.direct.joint import phase_and_amplitude
 from exitwave.recon.direct.stack import Progress, ignore
 
-FIRST, ALL = 100, 400  # frequencies that choose between readings, and that polish the chosen one
+FIRST, ALL = 100, 1000  # frequencies that choose between readings, and that polish the chosen one
 
 
 @record
@@ -90,10 +90,15 @@ def fit_optics(s: Spectra, blind: Geometry) -> tuple[LikelihoodFit, float]:
     fits.sort(key=lambda f: -f.explained)
     best = fits[0]
     others = [f.explained for f in fits if f.transpose != best.transpose]
-    certainty = (best.explained - max(others, default=0.0)) * float((strongest.g.abs() ** 2).sum()) / (strongest.noise * best.misfit)
-    p = best.parameters
-    start = Candidate(c_A=(float(p[0]), float(p[1]), float(p[2])), rotation_rad=float(p[3]), transpose=best.transpose, score=best.explained)
-    return _principal(fit_likelihood(s, optics, start, steps=6)), certainty
+    certainty = (best.explained - max(others, default=0.0)) * best.power
+    best = fit_likelihood(s, optics, _from(best), steps=6)
+    best = fit_likelihood(s, optics, _from(best), steps=6, model_error=best.model_error)
+    return _principal(best), certainty
+
+
+def _from(fit: LikelihoodFit) -> Candidate:
+    c10, c12a, c12b, rotation = fit.parameters.tolist()
+    return Candidate(c_A=(c10, c12a, c12b), rotation_rad=rotation, transpose=fit.transpose, score=fit.explained)
 
 
 def _some(s: Spectra, count: int) -> Spectra:
