@@ -2,5 +2,7 @@
 
 from exitwave.data.calibration import MISSING, Calibration, Quantity, calibration_from_json
 from exitwave.data.dataset import ArrayFrames, Dataset4D, FrameSource
+from exitwave.data.signal import Axis, ItemSource, Signal, items_of
 
-__all__ = ["MISSING", "ArrayFrames", "Calibration", "Dataset4D", "FrameSource", "Quantity", "calibration_from_json"]
+__all__ = ["MISSING", "ArrayFrames", "Axis", "Calibration", "Dataset4D", "FrameSource", "ItemSource", "Quantity", "Signal",
+           "calibration_from_json", "items_of"]

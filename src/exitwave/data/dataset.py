@@ -43,6 +43,10 @@ class ArrayFrames:
         return ry, rx, ky, kx
 
     @property
+    def item_axes(self) -> int:
+        return 2
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         return self.array.dtype
 

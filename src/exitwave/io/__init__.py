@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from exitwave.io.dataset import open_dataset as open
-from exitwave.io.readers import cards
+from exitwave.io.dataset import open_signal
+from exitwave.io.readers import Card, cards
 from exitwave.io.write import check_output, writing
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 _LATER = {"Plane": "nexus", "Result": "results", "read_result": "results", "read_truth": "scan4d", "write_result": "results",
           "write_scan": "scan4d", "write_tiff": "images"}
 
-__all__ = ["Plane", "Result", "cards", "check_output", "open", "read_result", "read_truth", "write_result", "write_scan", "write_tiff", "writing"]
+__all__ = ["Card", "Plane", "Result", "cards", "check_output", "open", "open_signal",
+           "read_result", "read_truth", "write_result", "write_scan", "write_tiff", "writing"]
 
 
 def __getattr__(name: str) -> Any:

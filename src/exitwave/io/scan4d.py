@@ -69,7 +69,7 @@ def _fill(data: h5py.Dataset, blocks: Iterator[np.ndarray], target: np.dtype) ->
         if block.ndim != 3 or block.shape[1:] != data.shape[2:] or done + len(block) > total:
             raise InputError("frames do not fit the scan", expected=f"at most {total - done} more of {data.shape[2:]}", got=f"shape {block.shape}")
         held = np.ascontiguousarray(_held(block, target, done))
-        for where, at, end in selections(done, done + len(block), data.shape):
+        for where, at, end in selections(done, done + len(block), data.shape[:2]):
             piece = held[at:end].reshape([s.stop - s.start for s in where] + list(data.shape[2:]))
             data.write_direct(piece, None, where)
         done += len(block)

@@ -1,10 +1,13 @@
 """What a reader says about itself before any of its code or libraries are loaded, and what it must offer once they are."""
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from exitwave.core.records import record
-from exitwave.data.dataset import FrameSource
+from exitwave.data.signal import Axis, ItemSource
 
 
 @record
@@ -12,6 +15,9 @@ class Card:
     """A file format in words: `magics` are (offset, bytes) pairs of which one must be found; `extensions` are lower case with their dot.
 
     `inside` says what the part after ``FILE::`` names ("" where a file holds one array). `described` formats say their own shape and type.
+    A card that `asks` shares its magic or extension with others: its reader's ``recognises(path) -> bool`` looks closer and never raises.
+    `folder` formats are folders. `extra` is what ``pip install 'exitwave[extra]'`` must add. A `fallback` is asked when nobody else knows the file.
+    `package` is where ``reader`` lies ("": the folder of this name here); `wrote` says whose files it was tested on.
     """
 
     name: str
@@ -20,6 +26,12 @@ class Card:
     magics: tuple[tuple[int, bytes], ...] = ()
     inside: str = ""
     described: bool = True
+    asks: bool = False
+    folder: bool = False
+    extra: str = ""
+    fallback: bool = False
+    package: str = ""
+    wrote: str = ""
 
 
 @record
@@ -34,11 +46,19 @@ class Options:
 
 @record
 class Opened:
-    """A source of frames and everything that the file says about itself."""
+    """A source of items and everything that the file says about itself.
 
-    frames: FrameSource
+    `axes` has one entry for each dimension, or none where the file tells nothing. `told` are calibration fields that the reader itself
+    understood, by field name and in the field's unit (energy_eV, semiangle_mrad, scan_step_y_A, detector_mrad, rotation_deg ...; aberrations as
+    C10_A ...); they come before what `attributes` say by name. `alive` (ky, kx) is False where the file marks a detector pixel as not to be used.
+    """
+
+    frames: ItemSource
     attributes: Mapping[str, Any]
     inside: str = ""
+    axes: tuple[Axis, ...] = ()
+    told: Mapping[str, float | bool] = field(default_factory=dict)
+    alive: np.ndarray | None = None
 
 
 @runtime_checkable
@@ -52,4 +72,13 @@ class Reader(Protocol):
             FormatError: the file is not what it should be.
             InputError: the options do not fit the file.
         """
+        ...
+
+
+@runtime_checkable
+class AskingReader(Reader, Protocol):
+    """The reader of a card that `asks`."""
+
+    def recognises(self, path: str) -> bool:
+        """Whether a file is of this format, by a quick look at its structure. Never raises: a damaged file is not recognised."""
         ...

@@ -1,5 +1,6 @@
 """What the readers share: shapes made into scans, ranges and buffers checked, frames of a plain file."""
 
+from io import RawIOBase
 from math import prod
 from typing import Any
 
@@ -10,28 +11,26 @@ from exitwave.core.records import record
 from exitwave.io.readers.card import Card, Options
 
 
-def scan_shape_of(stored: tuple[int, ...], scan_shape: tuple[int, int] | None, what: str) -> tuple[int, int, int, int]:
-    """(Ry, Rx, ky, kx) of a stored array: 4D as it is, 3D (or 4D in another arrangement) by the scan shape that was given.
+def arranged(stored: tuple[int, ...], scan_shape: tuple[int, int] | None, what: str, item_axes: int = 2) -> tuple[int, ...]:
+    """The shape of a stored array: as it is, or with its items arranged by the scan shape that was given.
 
     Raises:
-        FormatError: not 3D or 4D, or without frames.
-        InputError: a stack without a scan shape, or one that does not hold its frames.
+        FormatError: fewer dimensions than an item has, or nothing in it.
+        InputError: a scan shape that does not hold the items.
     """
-    if len(stored) not in (3, 4):
-        raise FormatError(f"{what} is no 4D scan", expected="an array (Ry, Rx, ky, kx), or a stack (n, ky, kx) with a scan shape",
+    if len(stored) < item_axes:
+        raise FormatError(f"{what} is no 4D scan and no image", expected="an array (Ry, Rx, ky, kx), a stack (n, ky, kx) or an image (ky, kx)",
                           got=f"{len(stored)} dimensions {stored}")
     if not prod(stored):
         raise FormatError(f"{what} is empty", expected="at least one frame", got=f"shape {stored}")
-    count, ky, kx = prod(stored[:-2]), stored[-2], stored[-1]
     if scan_shape is None:
-        if len(stored) == 3:
-            raise InputError(f"{what} is a stack of {count} frames of {ky} x {kx} without a scan",
-                             remedy=f"give scan_shape=(Ry, Rx) with Ry * Rx = {count}")
-        return stored[0], stored[1], ky, kx
+        return stored
+    cut = len(stored) - item_axes
+    count = prod(stored[:cut])
     if min(scan_shape) < 1 or prod(scan_shape) != count:
         raise InputError(f"the scan shape does not hold the {count} frames of {what}", expected=f"Ry * Rx = {count}",
                          got=f"{scan_shape[0]} x {scan_shape[1]} = {prod(scan_shape)}")
-    return scan_shape[0], scan_shape[1], ky, kx
+    return (*scan_shape, *stored[cut:])
 
 
 def readable_type(dtype: np.dtype[Any], what: str) -> np.dtype[Any]:
@@ -45,16 +44,19 @@ def readable_type(dtype: np.dtype[Any], what: str) -> np.dtype[Any]:
     return dtype.newbyteorder("=")
 
 
-def destination(start: int, stop: int, shape: tuple[int, int, int, int], dtype: np.dtype[Any], out: np.ndarray | None) -> np.ndarray:
-    """The array (stop - start, ky, kx) to read into: `out` where it was given and fits, else a new one.
+def destination(
+    start: int, stop: int, shape: tuple[int, ...], dtype: np.dtype[Any], out: np.ndarray | None, item_axes: int = 2
+) -> np.ndarray:
+    """The array (stop - start, *item) to read into: `out` where it was given and fits, else a new one.
 
     Raises:
         InputError: a range outside the scan, or an `out` of another shape, type or layout.
     """
-    total = shape[0] * shape[1]
+    cut = len(shape) - item_axes
+    total = prod(shape[:cut])
     if not 0 <= start <= stop <= total:
         raise InputError("frames outside the scan", expected=f"0 <= start <= stop <= {total}", got=f"{start}:{stop}")
-    wanted = (stop - start, *shape[2:])
+    wanted = (stop - start, *shape[cut:])
     if out is None:
         return np.empty(wanted, dtype)
     if out.shape != wanted or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:
@@ -76,15 +78,18 @@ def refuse_layout(options: Options, card: Card) -> None:
 
 @record
 class FileFrames:
-    """Frames lying one after another in a file from byte `offset` on, of the type `stored` (a numpy type string with its byte order).
+    """Items lying one after another in a file from byte `offset` on, of the type `stored` (a numpy type string with its byte order).
 
+    `stride` is the distance of two items in bytes where headers or footers lie between them (0: none do).
     Read with plain reads into the caller's buffer, not through a memory map, so that memory in use is what the caller gave.
     """
 
     path: str
     offset: int
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
     stored: str
+    item_axes: int = 2
+    stride: int = 0
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -101,23 +106,31 @@ class FileFrames:
             InputError: a range outside the scan, an `out` that does not fit, or a file that is gone.
             FormatError: the file ends before the frames do.
         """
-        frames = destination(start, stop, self.shape, self.dtype, out)
+        frames = destination(start, stop, self.shape, self.dtype, out, self.item_axes)
         if not frames.size:
             return frames
-        at = self.offset + start * self.shape[2] * self.shape[3] * self.dtype.itemsize
+        item = frames[0].nbytes
+        stride = self.stride or item
         view = frames.data.cast("B")
-        done = 0
         try:
             with open(self.path, "rb", buffering=0) as file:
-                file.seek(at)
-                while done < len(view):
-                    got = file.readinto(view[done:])
-                    if not got:
-                        raise FormatError(f"{self.path} ends inside frames {start}:{stop}", expected=f"{at + len(view)} bytes",
-                                          got=f"{at + done} bytes", remedy="it was cut short after it was opened")
-                    done += got
+                if stride == item:
+                    self._fill(file, view, self.offset + start * stride, f"{start}:{stop}")
+                else:
+                    for i in range(stop - start):
+                        self._fill(file, view[i * item : (i + 1) * item], self.offset + (start + i) * stride, f"{start}:{stop}")
         except OSError as error:
             raise InputError(f"{self.path} cannot be read", got=error.strerror or str(error)) from error
         if np.dtype(self.stored) != self.dtype:
             frames.byteswap(inplace=True)
         return frames
+
+    def _fill(self, file: RawIOBase, view: memoryview, at: int, what: str) -> None:
+        file.seek(at)
+        done = 0
+        while done < len(view):
+            got = file.readinto(view[done:])  # type: ignore[arg-type]
+            if not got:
+                raise FormatError(f"{self.path} ends inside frames {what}", expected=f"{at + len(view)} bytes", got=f"{at + done} bytes",
+                                  remedy="it was cut short after it was opened")
+            done += got

@@ -11,7 +11,7 @@ import numpy as np
 
 from exitwave.core.errors import FormatError, InputError
 from exitwave.io.readers.card import Opened, Options
-from exitwave.io.readers.frames import destination, readable_type, refuse_layout, scan_shape_of
+from exitwave.io.readers.frames import arranged, destination, readable_type, refuse_layout
 from exitwave.io.readers.hdf5 import CARD
 
 REGISTERED_FILTERS = 256  # filters from here on are plugins, not part of the HDF5 library
@@ -23,7 +23,7 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
     """Frames of a dataset of an HDF5 file: the one named, else the only one of four dimensions."""
     refuse_layout(options, CARD)
     with opened(path) as file:
-        name = "/" + inside.strip("/") if inside else _obvious(file, options, path)
+        name = "/" + inside.strip("/") if inside else _obvious(file, path)
         node = file.get(name)
         if not isinstance(node, h5py.Dataset):
             candidates = _candidates(file, (4, 3))
@@ -32,10 +32,11 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
         if node.shape is None:
             raise FormatError(f"{what} is empty", expected="an array (Ry, Rx, ky, kx)", got="a dataset without values")
         dtype = readable_type(node.dtype, what)
-        shape = scan_shape_of(node.shape, options.scan_shape, what)
+        item_axes = 1 if len(node.shape) == 1 else 2
+        shape = arranged(node.shape, options.scan_shape, what, item_axes)
         _load_plugins(node, what)
         chunk_bytes = prod(node.chunks) * dtype.itemsize if node.chunks else 0
-        frames = Hdf5Frames(path, name, shape, node.shape, dtype.str, _natural(node.shape, node.chunks), chunk_bytes)
+        frames = Hdf5Frames(path, name, shape, node.shape, dtype.str, _natural(node.shape, node.chunks), chunk_bytes, item_axes)
         return Opened(frames=frames, attributes=_attributes(node), inside=name)
 
 
@@ -56,17 +57,17 @@ def opened(path: str) -> Iterator[h5py.File]:
 class Hdf5Frames:
     """Frames of an HDF5 dataset, 4D as the scan is or a stack in scan order. The file is opened at the first read in each process."""
 
-    __slots__ = ("_dataset", "_process", "chunk_bytes", "dataset", "natural", "path", "shape", "stored", "stored_shape")
+    __slots__ = ("_dataset", "_process", "chunk_bytes", "dataset", "item_axes", "natural", "path", "shape", "stored", "stored_shape")
 
-    def __init__(self, path: str, dataset: str, shape: tuple[int, int, int, int], stored_shape: tuple[int, ...], stored: str, natural: int,
-                 chunk_bytes: int) -> None:
+    def __init__(self, path: str, dataset: str, shape: tuple[int, ...], stored_shape: tuple[int, ...], stored: str, natural: int,
+                 chunk_bytes: int, item_axes: int = 2) -> None:
         self.path, self.dataset, self.shape, self.stored_shape, self.stored = path, dataset, shape, stored_shape, stored
-        self.natural, self.chunk_bytes = natural, chunk_bytes
+        self.natural, self.chunk_bytes, self.item_axes = natural, chunk_bytes, item_axes
         self._dataset: h5py.Dataset | None = None
         self._process = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Hdf5Frames, (self.path, self.dataset, self.shape, self.stored_shape, self.stored, self.natural, self.chunk_bytes)
+        return Hdf5Frames, (self.path, self.dataset, self.shape, self.stored_shape, self.stored, self.natural, self.chunk_bytes, self.item_axes)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -89,12 +90,13 @@ class Hdf5Frames:
             InputError: a range outside the scan, or an `out` that does not fit.
             FormatError: the file is damaged.
         """
-        frames = destination(start, stop, self.shape, self.dtype, out)
+        frames = destination(start, stop, self.shape, self.dtype, out, self.item_axes)
         try:
             node = self._open()
-            for source, at, end in selections(start, stop, self.stored_shape):
+            navigation = self.stored_shape[: len(self.stored_shape) - self.item_axes]
+            for source, at, end in selections(start, stop, navigation):
                 if frames.size:
-                    node.read_direct(frames[at:end].reshape([s.stop - s.start for s in source] + list(self.shape[2:])), source)
+                    node.read_direct(frames[at:end].reshape([s.stop - s.start for s in source] + list(frames.shape[1:])), source)
         except DAMAGE as error:
             self._dataset = None
             raise _damage(self.path, error, f"frames {start}:{stop} of {self.path}::{self.dataset} cannot be read") from error
@@ -110,34 +112,38 @@ class Hdf5Frames:
         return self._dataset
 
 
-def selections(start: int, stop: int, stored: tuple[int, ...]) -> Iterator[tuple[tuple[slice, ...], int, int]]:
-    """Rectangles of the leading axes that cover frames start:stop in order, each with its place at:end among them.
+def selections(start: int, stop: int, navigation: tuple[int, ...]) -> Iterator[tuple[tuple[slice, ...], int, int]]:
+    """Rectangles of the navigation axes that cover items start:stop in C order, each with its place at:end among them.
 
-    A stack is one rectangle; a scan is at most three: the end of a row, whole rows, the beginning of a row.
+    A stack is one rectangle; a scan is at most three: the end of a row, whole rows, the beginning of a row. No axes: the one item.
     """
-    if len(stored) == 3:
-        yield (slice(start, stop),), 0, stop - start
+    if len(navigation) <= 1:
+        yield tuple(slice(start, stop) for _ in navigation), 0, stop - start
         return
-    rx, at = stored[1], start
+    row_items, at = prod(navigation[1:]), start
     while at < stop:
-        row, column = divmod(at, rx)
-        rows = (stop - at) // rx if column == 0 else 0
-        end = at + rows * rx if rows else min(stop, (row + 1) * rx)
-        x = slice(0, rx) if rows else slice(column, column + end - at)
-        yield (slice(row, row + max(1, rows)), x), at - start, end - start
+        row, inner = divmod(at, row_items)
+        rows = (stop - at) // row_items if inner == 0 else 0
+        if rows:
+            yield (slice(row, row + rows), *(slice(0, n) for n in navigation[1:])), at - start, at - start + rows * row_items
+            at += rows * row_items
+            continue
+        end = min(stop, (row + 1) * row_items)
+        for source, a, b in selections(inner, inner + end - at, navigation[1:]):
+            yield (slice(row, row + 1), *source), at - start + a, at - start + b
         at = end
 
 
 def _natural(stored: tuple[int, ...], chunks: tuple[int, ...] | None) -> int:
     """Frames that are unpacked together: a chunk's along the fast axis, whole rows of the scan where chunks span several."""
-    if chunks is None:
+    if chunks is None or len(stored) < 3:
         return 1
     if len(stored) == 3:
         return min(chunks[0], stored[0])
-    rows, columns = chunks[0], chunks[1]
-    if rows == 1 and stored[1] % columns == 0:
+    rows, columns = prod(chunks[:-3]), chunks[-3]
+    if rows == 1 and stored[-3] % columns == 0:
         return columns
-    return min(rows, stored[0]) * stored[1]
+    return min(chunks[-4], stored[-4]) * stored[-3]
 
 
 def _candidates(file: h5py.File, dimensions: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -151,17 +157,15 @@ def _candidates(file: h5py.File, dimensions: tuple[int, ...]) -> dict[str, tuple
     return found
 
 
-def _obvious(file: h5py.File, options: Options, path: str) -> str:
-    for dimensions in (4, 3) if options.scan_shape else (4,):
+def _obvious(file: h5py.File, path: str) -> str:
+    for dimensions in (4, 3, 2):
         found = _candidates(file, (dimensions,))
         if len(found) == 1:
             return next(iter(found))
         if found:
             raise InputError(f"{path} holds {len(found)} datasets of {dimensions} dimensions", got=_listed(found),
                              remedy=f"name one, e.g. {path}::{next(iter(found))}")
-    stacks = _candidates(file, (3,))
-    raise InputError(f"{path} holds no 4D dataset", got=f"stacks {_listed(stacks)}" if stacks else None,
-                     remedy=f"read a stack with scan_shape=(Ry, Rx) and {path}::{next(iter(stacks))}" if stacks else "")
+    raise InputError(f"{path} holds no dataset of frames", got=_listed(_candidates(file, (1, 5, 6))) or None, remedy="name a dataset as FILE::/path")
 
 
 def _listed(found: dict[str, tuple[int, ...]]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from exitwave.core.errors import FormatError
 from exitwave.io.readers.card import Opened, Options
-from exitwave.io.readers.frames import FileFrames, readable_type, refuse_layout, scan_shape_of
+from exitwave.io.readers.frames import FileFrames, arranged, readable_type, refuse_layout
 from exitwave.io.readers.npy import CARD
 
 
@@ -29,11 +29,11 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
     with open(path, "rb") as file:
         stored, dtype = array_header(file, path)
         offset = file.tell()
-    shape = scan_shape_of(stored, options.scan_shape, path)
+    shape = arranged(stored, options.scan_shape, path, min(2, len(stored)) or 2)
     expected, got = offset + prod(stored) * dtype.itemsize, os.path.getsize(path)
     if got < expected:
         raise FormatError(f"{path} is truncated", expected=f"{expected} bytes for {stored} of {dtype}", got=f"{got} bytes")
-    return Opened(frames=FileFrames(path=path, offset=offset, shape=shape, stored=dtype.str), attributes={})
+    return Opened(frames=FileFrames(path=path, offset=offset, shape=shape, stored=dtype.str, item_axes=min(2, len(shape))), attributes={})
 
 
 def array_header(file: ByteStream, what: str) -> tuple[tuple[int, ...], np.dtype[Any]]:

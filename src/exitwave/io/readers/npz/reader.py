@@ -11,7 +11,7 @@ import numpy as np
 
 from exitwave.core.errors import FormatError, InputError
 from exitwave.io.readers.card import Opened, Options
-from exitwave.io.readers.frames import FileFrames, destination, refuse_layout, scan_shape_of
+from exitwave.io.readers.frames import FileFrames, arranged, destination, refuse_layout
 from exitwave.io.readers.npy.reader import ByteStream, any_header, array_header
 from exitwave.io.readers.npz import CARD
 
@@ -39,7 +39,8 @@ def _open(archive: ZipFile, path: str, inside: str, options: Options) -> Opened:
     with archive.open(info) as stream:
         stored, dtype = array_header(stream, what)
         header = stream.tell()
-    shape = scan_shape_of(stored, options.scan_shape, what)
+    item_axes = 1 if len(stored) == 1 else 2
+    shape = arranged(stored, options.scan_shape, what, item_axes)
     expected = header + prod(stored) * dtype.itemsize
     if info.file_size < expected:
         raise FormatError(f"{what} is truncated", expected=f"{expected} bytes for {stored} of {dtype}", got=f"{info.file_size} bytes")
@@ -48,8 +49,9 @@ def _open(archive: ZipFile, path: str, inside: str, options: Options) -> Opened:
         offset = _data_offset(path, info) + header
         if os.path.getsize(path) < offset + expected - header:
             raise FormatError(f"{path} is truncated", got=f"{os.path.getsize(path)} bytes")
-        return Opened(frames=FileFrames(path=path, offset=offset, shape=shape, stored=dtype.str), attributes=attributes, inside=name)
-    return Opened(frames=PackedFrames(path, info.filename, header, shape, dtype.str), attributes=attributes, inside=name)
+        frames = FileFrames(path=path, offset=offset, shape=shape, stored=dtype.str, item_axes=item_axes)
+        return Opened(frames=frames, attributes=attributes, inside=name)
+    return Opened(frames=PackedFrames(path, info.filename, header, shape, dtype.str, item_axes), attributes=attributes, inside=name)
 
 
 def _shape(archive: ZipFile, info: ZipInfo) -> tuple[int, ...] | None:
@@ -66,16 +68,15 @@ def _scalar(archive: ZipFile, info: ZipInfo) -> Any:
 
 
 def _obvious(shapes: dict[str, tuple[int, ...] | None], options: Options, path: str) -> str:
-    wanted = [4, 3] if options.scan_shape else [4]
-    for dimensions in wanted:
+    for dimensions in (4, 3, 2, 1):
         found = [name for name, shape in shapes.items() if shape is not None and len(shape) == dimensions]
         if len(found) == 1:
             return found[0]
         if found:
             raise InputError(f"{path} holds {len(found)} arrays of {dimensions} dimensions", got=", ".join(f"{n} {shapes[n]}" for n in found),
                              remedy=f"name one, e.g. {path}::{found[0]}")
-    raise InputError(f"{path} holds no 4D array", got=", ".join(f"{n} {s}" for n, s in shapes.items() if s) or "no arrays",
-                     remedy="a stack (n, ky, kx) is read with scan_shape=(Ry, Rx) and FILE::NAME")
+    raise InputError(f"{path} holds no frames", got=", ".join(f"{n} {s}" for n, s in shapes.items() if s) or "no arrays",
+                     remedy="name an array as FILE::NAME")
 
 
 def _data_offset(path: str, info: ZipInfo) -> int:
@@ -88,16 +89,16 @@ def _data_offset(path: str, info: ZipInfo) -> int:
 class PackedFrames:
     """Frames of a compressed member, unpacked as a stream: cheap in order, costly backwards, which unpacks again from the beginning."""
 
-    __slots__ = ("_process", "_stream", "_zip", "header", "member", "path", "shape", "stored")
+    __slots__ = ("_process", "_stream", "_zip", "header", "item_axes", "member", "path", "shape", "stored")
 
-    def __init__(self, path: str, member: str, header: int, shape: tuple[int, int, int, int], stored: str) -> None:
-        self.path, self.member, self.header, self.shape, self.stored = path, member, header, shape, stored
+    def __init__(self, path: str, member: str, header: int, shape: tuple[int, ...], stored: str, item_axes: int = 2) -> None:
+        self.path, self.member, self.header, self.shape, self.stored, self.item_axes = path, member, header, shape, stored, item_axes
         self._zip: ZipFile | None = None
         self._stream: ByteStream | None = None
         self._process = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PackedFrames, (self.path, self.member, self.header, self.shape, self.stored)
+        return PackedFrames, (self.path, self.member, self.header, self.shape, self.stored, self.item_axes)
 
     def __del__(self) -> None:
         self.close()
@@ -123,11 +124,11 @@ class PackedFrames:
             InputError: a range outside the scan, or an `out` that does not fit.
             FormatError: the archive is damaged.
         """
-        frames = destination(start, stop, self.shape, self.dtype, out)
+        frames = destination(start, stop, self.shape, self.dtype, out, self.item_axes)
         if not frames.size:
             return frames
         try:
-            self._fill(frames.data.cast("B"), self.header + start * self.shape[2] * self.shape[3] * self.dtype.itemsize)
+            self._fill(frames.data.cast("B"), self.header + start * frames[0].nbytes)
         except DAMAGE as error:
             self.close()
             raise FormatError(f"{self.path} is damaged inside {self.member}, frames {start}:{stop}", got=str(error)) from error

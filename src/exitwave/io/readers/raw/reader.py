@@ -7,7 +7,7 @@ import numpy as np
 
 from exitwave.core.errors import FormatError, InputError
 from exitwave.io.readers.card import Opened, Options
-from exitwave.io.readers.frames import FileFrames, readable_type, scan_shape_of
+from exitwave.io.readers.frames import FileFrames, arranged, readable_type
 
 
 def open_frames(path: str, inside: str, options: Options) -> Opened:
@@ -21,10 +21,10 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
     except TypeError as error:
         raise InputError("unknown type of bare bytes", expected="e.g. uint16, >u2, float32", got=repr(options.dtype)) from error
     readable_type(dtype, path)
-    shape = scan_shape_of(options.shape, options.scan_shape, path)
+    shape = arranged(options.shape, options.scan_shape, path)
     expected, got = options.offset + prod(options.shape) * dtype.itemsize, os.path.getsize(path)
     if got != expected:
-        whole = max(0, got - options.offset) / (shape[2] * shape[3] * dtype.itemsize)
+        whole = max(0, got - options.offset) / (shape[-2] * shape[-1] * dtype.itemsize)
         raise FormatError(f"{path} does not hold {options.shape} of {dtype}", expected=f"{expected} bytes", got=f"{got} bytes",
-                          remedy=f"it would hold {whole:g} frames of {shape[2]} x {shape[3]}; it is truncated, or shape=, dtype= or offset= differ")
+                          remedy=f"it would hold {whole:g} frames of {shape[-2]} x {shape[-1]}; it is truncated, or shape=, dtype= or offset= differ")
     return Opened(frames=FileFrames(path=path, offset=options.offset, shape=shape, stored=dtype.str), attributes={})
