@@ -39,7 +39,7 @@ def test_streamed_frames_come_back_with_the_identical_calibration(sizes: list[in
 def test_other_programs_read_plain_attributes(tmp_path: Path) -> None:
     io.write_scan(tmp_path / "s.h5", ARRAY, shape=SHAPE, dtype="uint16", calibration=KNOWN)
     with h5py.File(tmp_path / "s.h5", "a") as file:
-        attributes = file["data"].attrs
+        attributes = file.attrs
         assert (attributes["energy_eV"], attributes["kV"], attributes["scan_step_A"], attributes["C10_A"]) == (80e3, 80.0, 0.5, -300.0)
         assert "rotation_deg" not in attributes
         del attributes["exitwave_calibration"]
