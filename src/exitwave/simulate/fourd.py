@@ -70,12 +70,13 @@ def experiment_of(recipe: FourDRecipe, dtype: torch.dtype = torch.complex64) -> 
     experiment = Experiment(
         beam=beam,
         illumination=Illumination(grid=window, modes=psi[None]),
-        specimen=_ready(specimen, beam, dtype),
+        specimen=specimen,
         transfer=FarField(),
         detectors=(_camera(recipe),),
         dose_e=torch.tensor(recipe.dose_e_per_A2 * recipe.scan_step_A**2, dtype=torch.float64),
         scan=raster_scan(recipe.scan_shape, (recipe.scan_step_A, recipe.scan_step_A)),
     )
+    experiment = replace(experiment, specimen=_ready(experiment, dtype))
     truth = truth_planes(phase.sum(0), grid.pitch_A, recipe.scan_shape, recipe.scan_step_A, 2 * recipe.semiangle_mrad * 1e-3 / beam.wavelength_A)
     return FourD(recipe=recipe, experiment=experiment, truth=truth, calibration=_calibration(recipe))
 
@@ -173,11 +174,11 @@ def _structure(recipe: FourDRecipe, field_A: tuple[float, float]) -> Structure:
     return prototype(recipe.specimen, field_A, thickness_A=recipe.thickness_A, seed=recipe.seed)
 
 
-def _ready(specimen: Specimen, beam: Beam, dtype: torch.dtype) -> Specimen:
+def _ready(x: Experiment, dtype: torch.dtype) -> Specimen:
     """The same specimen with its alias-free transmission T written as the complex phase -i ln T, so that batches need no finer grid again."""
-    t = transmission(specimen, beam, dtype)
+    t = transmission(x.specimen, x.beam, dtype, band_limit=x.band_limit)
     size = torch.clamp(t.abs(), min=1e-6)
-    return replace(specimen, phase_rad=torch.complex(torch.angle(t), -torch.log(size)), oversample=1)
+    return replace(x.specimen, phase_rad=torch.complex(torch.angle(t), -torch.log(size)), oversample=1)
 
 
 def _sampling(recipe: FourDRecipe, beam: Beam, lens: Aberrations) -> tuple[float, float]:
