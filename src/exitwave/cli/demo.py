@@ -73,7 +73,7 @@ def run(output: str, size: str, *, seed: int, threads: int | None, memory: float
         save_direct(
             results[method],
             data,
-            recipe_of(method, upsample, found.calibration, budget),
+            recipe_of(method, upsample, found.calibration, budget, found.alive),
             output=path[f"{method}.h5"],
             tiff=path["phase.tif"] if method == "ssb" else None,
             png=None,

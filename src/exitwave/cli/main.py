@@ -20,6 +20,7 @@ VERBS = {
     "simulate": "4D-STEM counts of a structure file, a built-in specimen or a recipe",
     "calibrate": "detector, aperture, centre, rotation, handedness, aberrations from the scan itself",
     "reconstruct": "a phase image: parallax, flipped-parallax, ssb, icom",
+    "rerun": "the same image again, from a result alone",
     "doctor": "versions, devices, threads, extras, a self-test",
     "demo": "the main job on data that it makes itself, in under a minute",
     "bench": "speed and truth, against peers where they are installed",

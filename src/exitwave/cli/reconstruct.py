@@ -10,6 +10,7 @@ import click
 from exitwave.cli.calibrate import measured
 from exitwave.cli.recipes import read_calibration
 from exitwave.cli.session import emit, layered, overridden, peak_bytes, progress
+from exitwave.cli.told import Making
 from exitwave.cli.work import Reconstructed, direct, recipe_of, require, save_direct, title_of
 from exitwave.core import record
 from exitwave.data import Calibration, Dataset4D
@@ -36,6 +37,7 @@ def run(
     budget: int,
     force: bool,
     as_json: bool,
+    making: Making | None = None,
 ) -> None:
     """Reconstruct, write, say what came out. `twin` is None unless the scan is calibrated first."""
     started = perf_counter()
@@ -48,11 +50,14 @@ def run(
     require(known, method)
     with progress(method) as tick:
         done = direct(data, known, mask, method, upsample=upsample, memory=budget, progress=tick)
-    save_direct(done, data, recipe_of(method, upsample, known, budget), output=outputs.result, tiff=outputs.tiff, png=outputs.png, force=force)
-    _say(done, outputs, perf_counter() - started, as_json)
+    recipe_used = recipe_of(method, upsample, known, budget, mask)
+    lacking = save_direct(
+        done, data, recipe_used, output=outputs.result, tiff=outputs.tiff, png=outputs.png, force=force, making=making
+    )
+    _say(done, outputs, perf_counter() - started, as_json, lacking)
 
 
-def _say(done: Reconstructed, outputs: Outputs, seconds: float, as_json: bool) -> None:
+def _say(done: Reconstructed, outputs: Outputs, seconds: float, as_json: bool, lacking: tuple[str, ...]) -> None:
     metrics = done.metrics
     if as_json:
         emit(
@@ -65,6 +70,7 @@ def _say(done: Reconstructed, outputs: Outputs, seconds: float, as_json: bool) -
                 "peak_bytes": peak_bytes(),
                 "pitch_A": list(done.image.pitch_A),
                 "metrics": metrics,
+                "nexus_missing": list(lacking),
             }
         )
         return

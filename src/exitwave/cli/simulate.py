@@ -14,6 +14,7 @@ from exitwave.cli.recipes import load_yaml
 from exitwave.cli.session import emit, peak_bytes, progress
 from exitwave.core import InputError, aberrations, parse_quantity, to
 from exitwave.core.errors import suggest
+from exitwave.io import read_about
 from exitwave.simulate import FourDRecipe, experiment_of, write_fourd
 
 SUFFIXES = {"_eV": "eV", "_mrad": "mrad", "_A": "A", "_deg": "deg"}
@@ -89,6 +90,7 @@ def run(recipe: FourDRecipe, output: str, *, blind: bool, budget: int, device: s
                 "metrics": metrics,
                 "shape": [*recipe.scan_shape, *recipe.detector_px],
                 "seed": recipe.seed,
+                "nexus_missing": list(read_about(output)["nexus_missing"]),
             }
         )
         return

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from exitwave.cli.recipes import calibration_yaml, write_text
-from exitwave.cli.session import Progress, peak_bytes, provenance
+from exitwave.cli.session import Progress, peak_bytes
+from exitwave.cli.told import Making, made_from
 from exitwave.core import CalibrationError, InputError, record
 from exitwave.core.aberrations import focus_in_words
 from exitwave.data import Calibration, Dataset4D
@@ -86,9 +87,17 @@ def direct(
 
 
 def save_direct(
-    done: Reconstructed, data: Dataset4D, recipe: Mapping[str, Any], *, output: str, tiff: str | None, png: str | None, force: bool
-) -> None:
-    """The result file and, where asked, a TIFF and a PNG."""
+    done: Reconstructed,
+    data: Dataset4D,
+    recipe: Mapping[str, Any],
+    *,
+    output: str,
+    tiff: str | None,
+    png: str | None,
+    force: bool,
+    making: Making | None = None,
+) -> tuple[str, ...]:
+    """The result file and, where asked, a TIFF and a PNG. Returns what NeXus (NXem) requires of the result and nobody knows."""
     image = done.image
     columns = image.image.shape[1]
     ny, nx = image.image.shape
@@ -117,11 +126,15 @@ def save_direct(
         ),
     ]
     metrics = {**done.metrics, "method": image.method, "seconds": done.seconds, "peak_bytes": peak_bytes(), "pitch_A": list(image.pitch_A)}
-    write_result(output, images=planes, recipe=dict(recipe), calibration=done.calibration, metrics=metrics, provenance=provenance(data), force=force)
+    provenance, facts = made_from(data, making or Making())
+    lacking = write_result(
+        output, images=planes, recipe=dict(recipe), calibration=done.calibration, metrics=metrics, provenance=provenance, facts=facts, force=force
+    )
     if tiff:
         write_tiff(tiff, phase, image.pitch_A, force)
     if png:
         picture(done, png, force)
+    return lacking
 
 
 def picture(done: Reconstructed, png: str, force: bool) -> None:
@@ -193,9 +206,16 @@ def table_of(calibration: Calibration) -> str:
     return "\n".join(rows)
 
 
-def recipe_of(method: str, upsample: int, calibration: Calibration, memory: int) -> dict[str, Any]:
-    """What is stored so that the same command can be given again."""
-    return {"verb": "reconstruct", "method": method, "upsample": upsample, "memory_bytes": memory, "calibration": calibration.as_json()}
+def recipe_of(method: str, upsample: int, calibration: Calibration, memory: int, alive: np.ndarray | None) -> dict[str, Any]:
+    """What is stored so that the same image can be made again. `alive` (ky, kx) marks the detector pixels that count; None: all."""
+    return {
+        "verb": "reconstruct",
+        "method": method,
+        "upsample": upsample,
+        "memory_bytes": memory,
+        "calibration": calibration.as_json(),
+        "dead_px": None if alive is None else dead_px(alive),
+    }
 
 
 def _numpy(image: torch.Tensor) -> np.ndarray:

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from exitwave.io.images import write_tiff
     from exitwave.io.nexus import Plane
     from exitwave.io.results import Result, read_result, write_result
-    from exitwave.io.scan4d import read_truth, write_scan
+    from exitwave.io.scan4d import read_about, read_truth, write_scan
 
-_LATER = {"Plane": "nexus", "Result": "results", "read_result": "results", "read_truth": "scan4d", "write_result": "results",
+_LATER = {"Plane": "nexus", "Result": "results", "read_about": "scan4d", "read_result": "results", "read_truth": "scan4d", "write_result": "results",
           "write_scan": "scan4d", "write_tiff": "images"}
 
 __all__ = ["Card", "Plane", "Result", "cards", "check_output", "open", "open_signal",
-           "read_result", "read_truth", "write_result", "write_scan", "write_tiff", "writing"]
+           "read_about", "read_result", "read_truth", "write_result", "write_scan", "write_tiff", "writing"]
 
 
 def __getattr__(name: str) -> Any:

@@ -92,8 +92,8 @@ def find_input(told: InputFile, near: str | os.PathLike[str], elsewhere: str | N
     for path in there:
         if sum(part.stat().st_size for _, part in _parts(Path(path))) == told.bytes and (not told.sha256 or hash_of(path) == told.sha256):
             return path
-    raise InputError(f"{there[0]} is not the file that this result was made from",
-                     expected=f"{told.bytes} bytes, SHA-256 {told.sha256 or '(not taken)'}", got=f"SHA-256 {hash_of(there[0])}", remedy="say where the right one is with --input")
+    raise InputError(f"{there[0]} is not what this result was made from", expected=f"SHA-256 {told.sha256 or 'not taken'}, {told.bytes} bytes",
+                     got=f"SHA-256 {hash_of(there[0])}", remedy="say where the right one is with --input")
 
 
 def _parts(path: Path) -> list[tuple[bytes, Path]]:

@@ -1,5 +1,6 @@
 """4D-STEM of a specimen: a recipe, the experiment it describes, and its counts written frame by frame."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 from torch import Tensor
 
 from exitwave.core import Beam, Grid, InputError, MemoryBudgetError, aberrations, record
@@ -18,6 +20,8 @@ from exitwave.core.seeds import generator_at
 from exitwave.data import Calibration, Quantity
 from exitwave.flow.accumulate import ignore
 from exitwave.io import Plane, write_scan
+from exitwave.io.nxem import Facts, now
+from exitwave.io.provenance import versions
 from exitwave.matter import Structure, displaced, even_slices, grid_for, load, projected_potential, prototype, tile
 from exitwave.matter.prototypes import BUILDERS
 from exitwave.optics import probe
@@ -38,6 +42,7 @@ class FourD:
     experiment: Experiment
     truth: tuple[Plane, ...]
     calibration: Calibration
+    atom_types: tuple[str, ...] = ()
 
 
 def experiment_of(recipe: FourDRecipe, dtype: torch.dtype = torch.complex64) -> FourD:
@@ -53,7 +58,9 @@ def experiment_of(recipe: FourDRecipe, dtype: torch.dtype = torch.complex64) -> 
     beam = Beam.electron(recipe.energy_eV)
     lens = aberrations(recipe.aberrations)
     pitch, window_A = _sampling(recipe, beam, lens)
-    specimen = _specimen(recipe, beam, pitch, window_A)
+    wanted = recipe.field_A or tuple(max(n * recipe.scan_step_A, window_A) for n in recipe.scan_shape)
+    structure = _structure(recipe, (float(wanted[0]), float(wanted[1])))
+    specimen = _specimen(recipe, structure, beam, pitch)
     grid = specimen.grid
     window = Grid(shape=_window_shape(window_A, grid), pitch_A=grid.pitch_A)
     scan_A = tuple(n * recipe.scan_step_A for n in recipe.scan_shape)
@@ -78,7 +85,7 @@ def experiment_of(recipe: FourDRecipe, dtype: torch.dtype = torch.complex64) -> 
     )
     experiment = replace(experiment, specimen=_ready(experiment, dtype))
     truth = truth_planes(phase.sum(0), grid.pitch_A, recipe.scan_shape, recipe.scan_step_A, 2 * recipe.semiangle_mrad * 1e-3 / beam.wavelength_A)
-    return FourD(recipe=recipe, experiment=experiment, truth=truth, calibration=_calibration(recipe))
+    return FourD(recipe=recipe, experiment=experiment, truth=truth, calibration=_calibration(recipe), atom_types=_elements(structure))
 
 
 def frames_of(x: FourD, memory_bytes: int = 2**30, progress: Callable[[int, int], None] = ignore) -> Iterator[np.ndarray]:
@@ -131,6 +138,14 @@ def write_fourd(
             scan_step_x_A=known.scan_step_x_A,
             detector_mrad=known.detector_mrad,
         )
+    moment = now()
+    facts = Facts(
+        start_time=moment,
+        sample_name=Path(recipe.specimen).name,
+        is_simulation=True,
+        preparation_date=moment,  # a model is prepared when it is built
+        atom_types=",".join(x.atom_types) or None,
+    )
     about: dict[str, float | str | bool] = {
         "simulated": True,
         "specimen": Path(recipe.specimen).name,
@@ -145,20 +160,25 @@ def write_fourd(
         calibration=known,
         attributes=about,
         truth=x.truth,
+        facts=facts,
+        recipe=json.loads(recipe_json(recipe)),
+        provenance={"versions": versions(), "seeds": {"counts": recipe.seed}, "threads": torch.get_num_threads()},
         force=force,
     )
     return known
 
 
-def _specimen(recipe: FourDRecipe, beam: Beam, pitch_A: float, window_A: float) -> Specimen:
-    wanted = recipe.field_A or tuple(max(n * recipe.scan_step_A, window_A) for n in recipe.scan_shape)
-    structure = _structure(recipe, (float(wanted[0]), float(wanted[1])))
+def _specimen(recipe: FourDRecipe, structure: Structure, beam: Beam, pitch_A: float) -> Specimen:
     grid = grid_for(structure, pitch_A)
     dz = even_slices(structure, recipe.slice_A)
     moved = [displaced(structure, recipe.seed, i) for i in range(recipe.configurations)] or [structure]
     potential = torch.stack([projected_potential(one, grid, dz) for one in moved])  # (config, z, y, x)
     phase = potential * beam.sigma_rad_per_VA
     return Specimen(grid=grid, dz_A=dz, phase_rad=phase if recipe.configurations else phase[0], at_beam=beam, oversample=2)
+
+
+def _elements(structure: Structure) -> tuple[str, ...]:
+    return tuple(chemical_symbols[number] for number in sorted(set(structure.numbers.tolist())))
 
 
 def _structure(recipe: FourDRecipe, field_A: tuple[float, float]) -> Structure:

@@ -68,7 +68,8 @@ def test_records_come_back_as_they_were() -> None:
 
 @pytest.mark.parametrize("value", [
     True, 0, -(2**70), 2**63 - 1, 1e-300, float("inf"), float("nan"), 3 - 4j, "", "a\0b", "lone \ud800", "Å" * 3000, b"\0\xff", b"",
-    Path("a/b"), None, np.float32(1.1), np.int8(-3), np.bool_(True), np.complex64(1j), np.str_("x"), np.array(3, np.uint16), np.zeros((0, 3)), np.array(["ä", ""]),
+    Path("a/b"), None, np.float32(1.1), np.int8(-3), np.bool_(True), np.complex64(1j), np.str_("x"), np.array(3, np.uint16), np.zeros((0, 3)),
+    np.array(["ä", ""]),
     np.array([True, False]), np.array([1, 2], ">i8"), np.arange(4, dtype=np.float16), torch.zeros(2, 0), torch.tensor([1.5], dtype=torch.bfloat16),
     torch.tensor([True]), torch.tensor([1 + 2j]).conj(), (1.0, 2.5), [1.0, 2], (True, False), ["a", "b\0"], [2**70], [[1], [2]], (), [], {},
     MappingProxyType({"x": 1}), tuple(range(2000)), [str(i) for i in range(900)], {str(i): i for i in range(900)},

@@ -11,7 +11,7 @@ from exitwave.cli.verbs.calibrate import TWINS
 @click.command(name="reconstruct")
 @click.argument("file")
 @click.option("--method", "-m", required=True, help="parallax, flipped-parallax, ssb or icom.")
-@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False), help="HDF5 result with NeXus axes.")
+@click.option("--output", "-o", required=True, type=click.Path(), help="HDF5 result as NeXus (NXem), or a Zarr folder where it ends in .zarr.")
 @click.option("--png", type=click.Path(dir_okay=False), help="Phase, FFT and transfer as a picture.")
 @click.option("--tiff", type=click.Path(dir_okay=False), help="The phase as calibrated 32-bit TIFF.")
 @recipe_option
@@ -20,6 +20,8 @@ from exitwave.cli.verbs.calibrate import TWINS
     "--twin", type=click.Choice(TWINS), default="positive-phase", show_default=True, help="With --calibrate: what settles the 180-degree twin."
 )
 @click.option("--upsample", type=int, default=1, show_default=True, help="Image pixels per scan step; `exitwave plan` says how many the optics hold.")
+@click.option("--about", multiple=True, help="Repeatable, what NeXus asks: atom_types=Mo,S, is_simulation=false ...")
+@click.option("--no-hash", is_flag=True, help="Leave out the SHA-256 of a huge input; the result says so.")
 @calibration_options
 @file_options
 @work_options
@@ -36,6 +38,8 @@ def command(
     calibrate_first: bool,
     twin: str,
     upsample: int,
+    about: tuple[str, ...],
+    no_hash: bool,
     reader: str | None,
     shape: tuple[int, ...] | None,
     dtype: str | None,
@@ -56,17 +60,19 @@ def command(
     """
     from exitwave.cli.reconstruct import Outputs, run
     from exitwave.cli.session import begin, check_outputs, only_cpu, opened
+    from exitwave.cli.told import Making, about_of, opened_as
     from exitwave.cli.work import check_upsample
     from exitwave.recon.direct.weights import weight_named
 
     weight_named(method)
     check_upsample(upsample)
     only_cpu(device)
+    making = Making(hashed=not no_hash, about=about_of(about))
     check_outputs(force, output, png, tiff)
     budget = begin(threads, memory)
     data = opened(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape)
     run(
-        data,
+        opened_as(data, shape=shape, dtype=dtype, scan_shape=scan_shape),
         method,
         Outputs(result=output, png=png, tiff=tiff),
         recipe=recipe,
@@ -76,4 +82,5 @@ def command(
         budget=budget,
         force=force,
         as_json=as_json,
+        making=making,
     )

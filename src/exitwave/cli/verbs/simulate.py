@@ -7,7 +7,7 @@ from exitwave.cli.options import Named, Step, Unit, Whole, device_option, force_
 
 @click.command(name="simulate")
 @click.argument("specimen", metavar="RECIPE.yaml | STRUCTURE | NAME")
-@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False), help="HDF5 scan.")
+@click.option("--output", "-o", required=True, type=click.Path(), help="HDF5 scan, or a Zarr folder where it ends in .zarr.")
 @click.option("--energy-eV", "energy_eV", type=Unit("eV"), help='Beam energy, e.g. "300 kV".')
 @click.option("--semiangle-mrad", "semiangle_mrad", type=Unit("mrad"), help="Convergence semi-angle.")
 @click.option("--aberration", type=Named(), multiple=True, help="Repeatable: C10_A=-300, C12_A=40, phi12_deg=23 ...")

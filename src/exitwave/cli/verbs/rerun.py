@@ -1,0 +1,39 @@
+"""exitwave rerun: the same image again, from a result alone."""
+
+import click
+
+from exitwave.cli.options import force_option, json_option, work_options
+
+
+@click.command(name="rerun")
+@click.argument("result", type=click.Path())
+@click.option("--output", "-o", required=True, type=click.Path(), help="HDF5 result, or a Zarr folder where it ends in .zarr.")
+@click.option("--input", "source", type=click.Path(), help="Where the input lies now. Default: where it was, else beside the result.")
+@click.option("--png", type=click.Path(dir_okay=False), help="Phase, FFT and transfer as a picture.")
+@click.option("--tiff", type=click.Path(dir_okay=False), help="The phase as calibrated 32-bit TIFF.")
+@work_options
+@force_option
+@json_option
+def command(
+    result: str,
+    output: str,
+    source: str | None,
+    png: str | None,
+    tiff: str | None,
+    threads: int | None,
+    memory: float | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Make RESULT again from what it says of itself: input file (checked by its SHA-256), recipe, calibration, threads.
+
+    \b
+    Example:
+      exitwave rerun phase.h5 -o again.h5
+      exitwave rerun phase.h5 --input /new/disk/scan.h5 -o again.h5 --json
+    """
+    from exitwave.cli.rerun import run
+    from exitwave.cli.session import check_outputs
+
+    check_outputs(force, output, png, tiff)
+    run(result, output, source=source, png=png, tiff=tiff, threads=threads, memory=memory, force=force, as_json=as_json)
