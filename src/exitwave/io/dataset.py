@@ -9,6 +9,7 @@ from exitwave.core.errors import FormatError, InputError
 from exitwave.data import Axis, Calibration, Dataset4D, FrameSource, Quantity, Signal, items_of
 from exitwave.io.metadata import calibration_of
 from exitwave.io.readers import Opened, Options, choose, load
+from exitwave.io.signals import restored
 
 SEPARATOR = "::"
 
@@ -63,10 +64,13 @@ def open_signal(path: str | os.PathLike[str], *, reader: str | None = None, shap
     if inside and not card.inside:
         raise InputError(f"{card.description} holds one array", got=f"a path inside {inside!r}", remedy=f"leave out {SEPARATOR}{inside}")
     found = load(card).open_frames(os.path.abspath(file), inside, options)
+    found, source = restored(found, file) if scan_shape is None else (found, {})
     calibration = calibration_of(found.attributes, (found.frames.shape[-2:] if found.frames.item_axes == 2 else (1, 1)), file)
     origin = {"path": os.path.abspath(file), "inside": found.inside, "reader": card.name, "attributes": dict(found.attributes)}
     if found.alive is not None:
         origin["alive"] = found.alive
+    if source:
+        origin["source"] = source
     return Signal(frames=found.frames, axes=_axes(found, scan_shape is not None), calibration=_told(calibration, found.told), origin=origin)
 
 
