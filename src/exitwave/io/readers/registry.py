@@ -88,7 +88,7 @@ def choose(path: str, reader: str | None, bare: bool) -> Card:
         return found
     named = [card for card in known.values() if extension in card.extensions and not card.folder]
     if not bare:
-        found = _closest([card for card in named if card.asks and not card.magics], path)
+        found = _closest([card for card in named if card.asks and card not in alike], path)
         if found is not None:
             return found
     plain = [card for card in named if not card.asks and not card.fallback]

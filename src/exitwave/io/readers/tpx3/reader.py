@@ -1,0 +1,16 @@
+"""An event stream holds no frames: say so, and how its events are read."""
+
+from exitwave.core.errors import InputError
+from exitwave.io.events.packets import recognises
+from exitwave.io.readers.card import Opened, Options
+
+__all__ = ["open_frames", "recognises"]
+
+
+def open_frames(path: str, inside: str, options: Options) -> Opened:
+    """No frames.
+
+    Raises:
+        InputError: always.
+    """
+    raise InputError(f"{path} is a Timepix3 event stream: it holds hits, no frames", remedy=f"exitwave.io.open_events({path!r})")
