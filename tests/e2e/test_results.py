@@ -13,6 +13,7 @@ import pytest
 import exitwave.io
 from exitwave.cli.main import run
 from exitwave.io.provenance import InputFile
+from tests.unit.io.test_nxem import valid
 
 SIMULATE = ["simulate", "MoS2", "--blind", "--energy-eV", "80 kV", "--semiangle-mrad", "25", "--detector-px", "20,22", "--detector-mrad", "2.8",
             "--scan-shape", "18,23", "--scan-step-A", "0.6", "--aberration", "C10_A=-200", "--rotation-deg", "-54", "--thickness-A", "8"]
@@ -130,3 +131,10 @@ def test_results_that_cannot_be_made_again(folder: Path, tmp_path: Path, capsys:
                              provenance={})
     assert "does not say how it was made" in refused(["rerun", str(tmp_path / "bare.h5"), *out], capsys)
     assert "--force" in refused(["rerun", str(folder / "phase.h5"), "-o", str(folder / "phase.h5")], capsys)
+
+
+def test_what_the_verbs_write_is_nxem(folder: Path, tmp_path: Path) -> None:
+    assert valid(folder / "scan.h5")
+    assert valid(folder / "phase.h5")
+    assert run(["rerun", str(folder / "phase.h5"), "-o", str(tmp_path / "again.h5")]) == 0
+    assert valid(tmp_path / "again.h5")

@@ -58,8 +58,7 @@ def experiment_of(recipe: FourDRecipe, dtype: torch.dtype = torch.complex64) -> 
     beam = Beam.electron(recipe.energy_eV)
     lens = aberrations(recipe.aberrations)
     pitch, window_A = _sampling(recipe, beam, lens)
-    wanted = recipe.field_A or tuple(max(n * recipe.scan_step_A, window_A) for n in recipe.scan_shape)
-    structure = _structure(recipe, (float(wanted[0]), float(wanted[1])))
+    structure = _placed(recipe, window_A)
     specimen = _specimen(recipe, structure, beam, pitch)
     grid = specimen.grid
     window = Grid(shape=_window_shape(window_A, grid), pitch_A=grid.pitch_A)
@@ -175,6 +174,12 @@ def _specimen(recipe: FourDRecipe, structure: Structure, beam: Beam, pitch_A: fl
     potential = torch.stack([projected_potential(one, grid, dz) for one in moved])  # (config, z, y, x)
     phase = potential * beam.sigma_rad_per_VA
     return Specimen(grid=grid, dz_A=dz, phase_rad=phase if recipe.configurations else phase[0], at_beam=beam, oversample=2)
+
+
+def _placed(recipe: FourDRecipe, window_A: float) -> Structure:
+    """The structure over the field that scan and illumination window need."""
+    wanted = recipe.field_A or tuple(max(n * recipe.scan_step_A, window_A) for n in recipe.scan_shape)
+    return _structure(recipe, (float(wanted[0]), float(wanted[1])))
 
 
 def _elements(structure: Structure) -> tuple[str, ...]:

@@ -65,11 +65,11 @@ def test_electrons_that_make_several_counts_scatter_more() -> None:
 
 def test_the_prepared_transmission_is_the_alias_free_one() -> None:
     """exp(i phase) of the complex phase that batches use equals the oversampled transmission."""
-    from exitwave.simulate.fourd import _ready, _sampling, _specimen
+    from exitwave.simulate.fourd import _placed, _ready, _sampling, _specimen
 
     lens = experiment_of(RECIPE).experiment
     pitch, window = _sampling(RECIPE, lens.beam, exitwave.core.aberrations(RECIPE.aberrations))
-    specimen = _specimen(RECIPE, lens.beam, pitch, window)
+    specimen = _specimen(RECIPE, _placed(RECIPE, window), lens.beam, pitch)
     fine = transmission(specimen, lens.beam, torch.complex128, band_limit=lens.band_limit)
     again = transmission(_ready(replace(lens, specimen=specimen), torch.complex128), lens.beam, torch.complex128)
     assert specimen.oversample == 2
