@@ -7,6 +7,7 @@ from time import perf_counter
 import click
 import numpy as np
 
+from exitwave.cli.corrections import corrections_in_words
 from exitwave.cli.session import emit, peak_bytes, progress
 from exitwave.cli.work import dead_px, save_calibrated, table_of
 from exitwave.core import CalibrationError
@@ -52,7 +53,12 @@ def measured(data: Dataset4D, known: Calibration, twin: str, rotation_deg: float
     """
     check_possible(known, data.shape)
     with progress("calibrating") as tick:
-        return calibrate(replace(data, calibration=known), prior=prior_of(twin, rotation_deg), memory_bytes=budget, progress=tick)
+        found = calibrate(
+            replace(data, calibration=known), prior=prior_of(twin, rotation_deg), alive=data.origin.get("alive"), memory_bytes=budget, progress=tick
+        )
+    if "corrections" not in data.origin:
+        return found
+    return replace(found, notes=(*found.notes, corrections_in_words(data.origin["corrections"])))
 
 
 def check_possible(known: Calibration, shape: tuple[int, int, int, int]) -> None:

@@ -109,6 +109,15 @@ file_options = together(
     click.option("--dtype", help="Type of bare bytes, e.g. uint16 or >u2."),
     click.option("--scan-shape", "scan_shape", type=Whole(2), help="Ry,Rx of a stack of frames."),
 )
+correction_options = together(
+    click.option("--dark", metavar="FILE", help="Dark frame (several are averaged), taken off every frame. Values become float32."),
+    click.option("--gain", metavar="FILE", help="Gain frame that every frame is multiplied by. Values become float32."),
+    click.option("--dead", metavar="FILE", help="Pixels not to use: an image that is not zero there, or a recipe of exitwave calibrate."),
+    click.option("--fill-dead", type=click.Choice(["zero", "mean"]), default="zero", show_default=True, help="What their places hold afterwards."),
+    click.option("--descan", metavar="YY,YX,XY,XX|FILE", help="How the pattern moves with the scan, in pixels: y per row, y per column, x per row, "
+                 "x per column; or a table (Ry, Rx, 2). It is moved back."),
+    click.option("--descan-subpixel", is_flag=True, help="Move by parts of pixels too (Fourier ramp, float32)."),
+)
 work_options = together(
     click.option("--threads", type=click.IntRange(min=1), help="Threads to use. Default: every core."),
     click.option("--memory", type=Unit("B"), help='Memory budget, e.g. "256MB". Default: a quarter of the machine.'),

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from exitwave.cli.calibrate import measured
+from exitwave.cli.corrections import known_alive
 from exitwave.cli.recipes import read_calibration
 from exitwave.cli.session import emit, layered, overridden, peak_bytes, progress
 from exitwave.cli.told import Making
@@ -47,6 +48,7 @@ def run(
     if twin is not None:
         found = measured(data, known, twin, optics["rotation_deg"], budget)
         known, mask = overridden(found.calibration, **optics), found.alive
+    mask = known_alive(data, mask)
     require(known, method)
     with progress(method) as tick:
         done = direct(data, known, mask, method, upsample=upsample, memory=budget, progress=tick)

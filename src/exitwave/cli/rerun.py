@@ -8,6 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
+from exitwave.cli.corrections import asked_again, corrected
 from exitwave.cli.session import begin, emit, peak_bytes, progress
 from exitwave.cli.told import Making
 from exitwave.cli.work import direct, save_direct, title_of
@@ -40,6 +41,8 @@ def run(
     path = find_input(told, result, source)
     budget = begin(threads or old.provenance.get("threads"), memory or recipe["memory_bytes"])
     data = open_scan(f"{path}::{told.inside}" if told.inside else path, reader=told.reader or None, **told.options)
+    if "corrections" in old.provenance:
+        data = corrected(data, asked_again(old.provenance["corrections"]))
     mask = _alive(recipe.get("dead_px"), (data.shape[2], data.shape[3]))
     with progress(recipe["method"]) as tick:
         done = direct(data, old.calibration, mask, recipe["method"], upsample=recipe["upsample"], memory=budget, progress=tick)

@@ -41,6 +41,7 @@ def made_from(data: Dataset4D, making: Making) -> tuple[dict[str, Any], Facts]:
         "versions": versions(),
         "command": " ".join(os.path.basename(arg) if i == 0 else arg for i, arg in enumerate(sys.argv)),
         "input": told,
+        **({"corrections": data.origin["corrections"]} if "corrections" in data.origin else {}),
         "seeds": {"calibration": DEFAULT_SEED},
         "threads": threads(),
         "started": making.started,

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from exitwave.cli.options import calibration_options, file_options, force_option, json_option, work_options
+from exitwave.cli.options import calibration_options, correction_options, file_options, force_option, json_option, work_options
 
 TWINS = ("positive-phase", "underfocus", "overfocus", "none")
 
@@ -21,6 +21,7 @@ TWINS = ("positive-phase", "underfocus", "overfocus", "none")
     help="What settles rotation + 180 degrees with the opposite defocus and phase. --rotation-deg (within 90 degrees) settles it too.",
 )
 @calibration_options
+@correction_options
 @file_options
 @work_options
 @force_option
@@ -50,11 +51,13 @@ def command(
       exitwave calibrate cryo.h5 --energy-eV "300 kV" --twin underfocus -o recipe.yaml
     """
     from exitwave.cli.calibrate import run
+    from exitwave.cli.corrections import corrected, taken
     from exitwave.cli.session import begin, check_outputs, opened, overridden
 
+    asked = taken(optics)
     check_outputs(force, output, png)
     budget = begin(threads, memory)
-    data = opened(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape)
+    data = corrected(opened(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape), asked)
     run(
         data,
         overridden(data.calibration, **optics),

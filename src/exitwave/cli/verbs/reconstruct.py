@@ -4,7 +4,16 @@ from typing import Any
 
 import click
 
-from exitwave.cli.options import calibration_options, device_option, file_options, force_option, json_option, recipe_option, work_options
+from exitwave.cli.options import (
+    calibration_options,
+    correction_options,
+    device_option,
+    file_options,
+    force_option,
+    json_option,
+    recipe_option,
+    work_options,
+)
 from exitwave.cli.verbs.calibrate import TWINS
 
 
@@ -23,6 +32,7 @@ from exitwave.cli.verbs.calibrate import TWINS
 @click.option("--about", multiple=True, help="Repeatable, what NeXus asks: atom_types=Mo,S, is_simulation=false ...")
 @click.option("--no-hash", is_flag=True, help="Leave out the SHA-256 of a huge input; the result says so.")
 @calibration_options
+@correction_options
 @file_options
 @work_options
 @device_option
@@ -58,12 +68,14 @@ def command(
       exitwave reconstruct scan.h5 --method ssb --recipe recipe.yaml -o phase.h5 --png phase.png
       exitwave reconstruct scan.h5 --method flipped-parallax --calibrate -o phase.h5 --upsample 2
     """
+    from exitwave.cli.corrections import corrected, taken
     from exitwave.cli.reconstruct import Outputs, run
     from exitwave.cli.session import begin, check_outputs, only_cpu, opened
     from exitwave.cli.told import Making, about_of, opened_as
     from exitwave.cli.work import check_upsample
     from exitwave.recon.direct.weights import weight_named
 
+    asked = taken(optics)
     weight_named(method)
     check_upsample(upsample)
     only_cpu(device)
@@ -72,7 +84,7 @@ def command(
     budget = begin(threads, memory)
     data = opened(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape)
     run(
-        opened_as(data, shape=shape, dtype=dtype, scan_shape=scan_shape),
+        corrected(opened_as(data, shape=shape, dtype=dtype, scan_shape=scan_shape), asked),
         method,
         Outputs(result=output, png=png, tiff=tiff),
         recipe=recipe,

@@ -38,12 +38,14 @@ class Calibrated:
     notes: tuple[str, ...]
 
 
-def calibrate(data: Dataset4D, *, prior: Prior | None = None, memory_bytes: int = 2**30, progress: Progress = ignore) -> Calibrated:
+def calibrate(data: Dataset4D, *, prior: Prior | None = None, alive: np.ndarray | None = None, memory_bytes: int = 2**30,
+              progress: Progress = ignore) -> Calibrated:
     """Measure everything the scan itself can tell: counts per electron, dead pixels, the bright-field disk, rotation, handedness, C10, C12.
 
     Beam energy, scan step and one of semi-angle or detector angle must be known beforehand; they set the units. Rotation, handedness and
     aberrations are measured afresh whatever the file says. The 180-degree twin is settled by `prior` (default: positive phase) or reported as
-    "undetermined", in which case the reading with rotation in (-90, 90] degrees is returned.
+    "undetermined", in which case the reading with rotation in (-90, 90] degrees is returned. `alive` (ky, kx) is False on pixels not to be used
+    whatever they hold.
 
     Raises:
         CalibrationError: something that must be known is missing, no disk is seen, or nothing stands above the noise.
@@ -53,7 +55,7 @@ def calibrate(data: Dataset4D, *, prior: Prior | None = None, memory_bytes: int 
     data.calibration.need("energy_eV")
     data.calibration.need("scan_step_y_A")
     noise = pattern_noise(data.frames, memory_bytes, progress)
-    detector = fit_detector(noise)
+    detector = fit_detector(noise, alive)
     disk = fit_disk(noise.mean, detector.alive)
     known, notes = _scale(_with_detector(data.calibration, detector, disk), disk)
     mask = torch.from_numpy(detector.alive)

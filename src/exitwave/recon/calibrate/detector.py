@@ -60,15 +60,17 @@ def pattern_noise(frames: FrameSource, memory_bytes: int, progress: Progress = i
     return PatternNoise(mean=mean, covariance=sums / (6 * max(1, differences)), differences=differences, counted=counted)
 
 
-def fit_detector(noise: PatternNoise) -> DetectorFit:
+def fit_detector(noise: PatternNoise, known: np.ndarray | None = None) -> DetectorFit:
     """Fit variance / mean = F + s^2 mean over the pixels: shot noise gives the intercept F, what the specimen still changes grows with the mean.
 
     The Fano factor F is the variance over the mean of one pixel; the same intercepts c of the neighbours' covariances add up to the counts
     per electron, F + 2 c_right + 2 c_down + 4 c_diagonal = <m^2>/<m> for clusters of m counts: an upper bound of <m>, exact where all
     clusters are alike. Dose is counts divided by it. Neighbours that share less than a twentieth of the variance are taken to share none: the
-    specimen's own smooth changes leave that much.
+    specimen's own smooth changes leave that much. `known` (ky, kx) is False on pixels that are not to be used whatever they hold.
     """
     alive, dead, hot = live_pixels(noise.mean)
+    if known is not None:
+        alive &= known
     if not noise.counted or noise.differences < 30:
         return DetectorFit(counts_per_electron=MISSING, fano=MISSING, neighbour_correlation=MISSING, alive=alive, dead=dead, hot=hot)
     use = live = alive & (noise.mean * noise.differences > 20)
