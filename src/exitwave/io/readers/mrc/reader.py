@@ -1,0 +1,131 @@
+"""Reading MRC2014 (https://www.ccpem.ac.uk/mrc_format/mrc2014.php): modes 0, 1, 2, 6 and 12, both byte orders, any extended header."""
+
+import os
+import struct
+from math import isfinite, prod
+from pathlib import Path
+from typing import Any
+
+from exitwave.core.errors import FormatError
+from exitwave.data.signal import Axis
+from exitwave.io.readers.card import Opened, Options
+from exitwave.io.readers.frames import FileFrames, arranged, refuse_layout
+from exitwave.io.readers.mrc import CARD
+
+HEADER = 1024
+MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
+OTHER_MODES = {3: "complex integers", 4: "complex numbers", 101: "two pixels of 4 bits a byte"}
+ORDERS = {0x44: "<", 0x11: ">"}  # first byte of the machine stamp
+VOLUMES_FROM = 401  # space groups from here on: a stack of volumes of mz sections each
+LONGEST = 1 << 18  # of a side file
+
+
+def open_frames(path: str, inside: str, options: Options) -> Opened:
+    """Sections (z, y, x), volumes (n, z, y, x) or one image (y, x); the scan shape is the one given, else that of a Direct Electron side file.
+
+    The pixel size comes from the header's cell (Angstrom) and is not told where the header leaves the cell empty. Mode 0 is signed, but unsigned
+    where the IMOD flag says so.
+
+    Raises:
+        FormatError: no sense in the header, a mode that holds no frames, or a file shorter than the header tells.
+        InputError: a scan shape that does not fit.
+    """
+    refuse_layout(options, CARD)
+    with open(path, "rb") as file:
+        head = file.read(HEADER)
+    order = _order(head, path)
+    words = struct.unpack(order + "10i6f3i3f2i", head[:96])
+    stored = _stored(words[3], head, order, path)
+    columns, rows, sections = words[:3]
+    extended = words[23]
+    if min(columns, rows, sections) < 1 or max(columns, rows, sections) > 1 << 27 or not 0 <= extended <= 1 << 30:
+        raise FormatError(f"{path} has a header of impossible sizes", got=f"{columns} x {rows} x {sections}, extended header {extended}")
+    offset = HEADER + extended
+    expected, got = offset + prod(words[:3]) * int(stored[-1]), os.path.getsize(path)
+    if got < expected:
+        raise FormatError(f"{path} is truncated", expected=f"{expected} bytes for {sections} x {rows} x {columns} of mode {words[3]}",
+                          got=f"{got} bytes")
+    layout = _layout(sections, rows, columns, words)
+    said = _side_file(path) if sections > 1 else {}
+    scan = options.scan_shape or (_scan(said, sections) if len(layout) == 3 else None)
+    frames = FileFrames(path=path, offset=offset, shape=arranged(layout, scan, path), stored=order + stored)
+    attributes = _attributes(words, head) | ({"side_file": said} if said else {})
+    return Opened(frames=frames, attributes=attributes, axes=_axes(frames.shape, len(layout), words))
+
+
+def _order(head: bytes, path: str) -> str:
+    """The byte order by the machine stamp, else by which one makes sense of mode and size."""
+    if len(head) < HEADER:
+        raise FormatError(f"{path} is truncated", expected=f"a header of {HEADER} bytes", got=f"{len(head)} bytes")
+    stamped = ORDERS.get(head[212])
+    for order in (stamped, "<", ">"):
+        if order is not None and struct.unpack(order + "i", head[12:16])[0] in {*MODES, *OTHER_MODES}:
+            return order
+    raise FormatError(f"{path} has a header that cannot be read", expected=f"mode {', '.join(map(str, MODES))} in either byte order",
+                      got=f"mode bytes {head[12:16]!r}")
+
+
+def _stored(mode: int, head: bytes, order: str, path: str) -> str:
+    if mode not in MODES:
+        raise FormatError(f"{path} holds no detector frames", expected=f"mode {', '.join(map(str, MODES))}", got=f"mode {mode}, {OTHER_MODES[mode]}")
+    stamp, flags = struct.unpack(order + "2i", head[152:160])
+    # IMOD (https://bio3d.colorado.edu/imod/doc/mrc_format.txt): with its stamp, the lowest flag says that bytes are signed
+    return "u1" if mode == 0 and stamp == 1146047817 and not flags & 1 else MODES[mode]
+
+
+def _layout(sections: int, rows: int, columns: int, words: tuple[Any, ...]) -> tuple[int, ...]:
+    depth, group = words[9], words[22]
+    if group >= VOLUMES_FROM and 0 < depth < sections and sections % depth == 0:
+        return sections // depth, depth, rows, columns
+    return (sections, rows, columns) if sections > 1 else (rows, columns)
+
+
+def _pitch(words: tuple[Any, ...]) -> tuple[float | None, float | None, float | None]:
+    """(z, y, x) in Angstrom: cell over intervals; None where the header leaves it empty."""
+    sizes = [cell / count if count > 0 and isfinite(cell) and cell > 0 else None for count, cell in zip(words[7:10], words[10:13], strict=True)]
+    return sizes[2], sizes[1], sizes[0]
+
+
+def _axes(shape: tuple[int, ...], stored_axes: int, words: tuple[Any, ...]) -> tuple[Axis, ...]:
+    """Pixels in Angstrom; sections have a distance in volumes only (space group above zero). No axes where a scan was arranged."""
+    if len(shape) != stored_axes:
+        return ()
+    pitch = _pitch(words)
+    scales = [None, pitch[0] if words[22] > 0 else None, pitch[1], pitch[2]][-len(shape):]
+    names = ("n", "z", "y", "x")[-len(shape):]
+    return tuple(Axis(name=name, size=size, scale=scale, unit="A" if scale else "") for name, size, scale in zip(names, shape, scales, strict=True))
+
+
+def _attributes(words: tuple[Any, ...], head: bytes) -> dict[str, Any]:
+    names = ("nx", "ny", "nz", "mode", "nxstart", "nystart", "nzstart", "mx", "my", "mz", "cell_x_A", "cell_y_A", "cell_z_A", "alpha_deg", "beta_deg",
+             "gamma_deg", "mapc", "mapr", "maps", "dmin", "dmax", "dmean", "ispg", "nsymbt")
+    count = max(0, min(10, struct.unpack("<i" if head[212] != 0x11 else ">i", head[220:224])[0]))
+    labels = [head[224 + 80 * i : 304 + 80 * i].decode("ascii", "replace").strip(" \0") for i in range(count)]
+    kind = head[104:108].decode("ascii", "replace").strip(" \0")
+    found: dict[str, Any] = {f"mrc_{name}": value for name, value in zip(names, words, strict=True)}
+    return found | {"mrc_exttyp": kind, "mrc_labels": [label for label in labels if label]}
+
+
+def _side_file(path: str) -> dict[str, str]:
+    """The "name = value" lines of the text that Direct Electron's software writes beside a movie; empty where there is none.
+
+    `20200101_00001_movie.mrc` is described by `20200101_00001_info.txt`, and `name.mrc` by `name.txt`.
+    """
+    own = Path(path)
+    for name in ("_".join(own.stem.split("_")[:2]) + "_info.txt", own.stem + ".txt"):
+        try:
+            with own.with_name(name).open("rb") as file:
+                text = file.read(LONGEST).decode("utf-8", "replace")
+        except (OSError, ValueError):
+            continue
+        pairs = (line.partition("=") for line in text.splitlines())
+        return {key.strip(): value.strip() for key, equals, value in pairs if equals and key.strip()}
+    return {}
+
+
+def _scan(said: dict[str, str], sections: int) -> tuple[int, int] | None:
+    sizes = [said.get(f"Scan - Size {axis}", "") for axis in "YX"]
+    if not all(text.isdigit() and len(text) < 8 for text in sizes):
+        return None
+    rows, columns = map(int, sizes)
+    return (rows, columns) if rows * columns == sections and min(rows, columns) > 1 else None
