@@ -6,12 +6,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 PEERS ?= quantem abtem py4dstem ptyrad
 
-.PHONY: demo test check peers clean help
+.PHONY: demo test check docs peers clean help
 
 help:
 	@echo "make demo    install into $(VENV) and run the main job; its pictures land in demo/"
 	@echo "make test    install into $(VENV) and run every test"
 	@echo "make check   lint, types and the rules on who imports whom"
+	@echo "make docs    install into $(VENV) and build the site with its examples; it lands in docs/_build/html"
 	@echo "make peers   one environment a peer in .peers/, for exitwave bench (PEERS='$(PEERS)')"
 	@echo "make clean   remove what the others made"
 
@@ -27,6 +28,11 @@ check: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# -E reads every page again: what is made from the code has no file whose date would tell. Examples run again only when they changed.
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -q -E -W --keep-going -n -b html docs docs/_build/html
+	@echo "the site is $(CURDIR)/docs/_build/html/index.html"
+
 # torch goes first and alone: where a machine offers its own build (CPU or CUDA) nothing later replaces it.
 $(VENV)/.torch: constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "exitwave needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
@@ -40,6 +46,10 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) install --quiet -c constraints.txt -e '.[test]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
 
 # Peers are measured against, never imported: each has an environment of its own under the same torch.
@@ -58,5 +68,5 @@ peers: $(PEERS:%=.peers/%/.installed)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .peers demo build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .peers demo build dist docs/_build docs/about docs/examples docs/reference/python docs/sg_execution_times.rst .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
