@@ -7,6 +7,8 @@ not part of the repository: put ``rotavirus_bin4_u16.h5`` into a folder and name
 ends. Its pictures and figures are in the gallery. Run: ``python examples/01_rotavirus.py OUTPUT_FOLDER``.
 """
 
+# sphinx_gallery_thumbnail_path = 'gallery/rotavirus.png'
+
 # %%
 # The file
 # --------

@@ -21,7 +21,7 @@ class FormatsRead(Made):
     """One row for each reader of this package; a third party's, should one be installed here, is not the site's."""
 
     def lines(self) -> Iterator[str]:
-        yield row(("`--reader`", "reads", "names", "told by", "`FILE::` names", "tested on files of", "needs"))
+        yield row(("`--reader`", "reads", "names", "told by", "`FILE::` names", "checked against", "needs"))
         yield row(["---"] * 7)
         for card in cards():
             if not card.package:
