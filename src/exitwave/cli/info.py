@@ -1,22 +1,27 @@
-"""A scan in words and as JSON."""
+"""Any measurement in words and as JSON."""
 
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from exitwave.cli.work import table_of
-from exitwave.data import Dataset4D
+from exitwave.data import Axis, Signal, items_of
 from exitwave.data.calibration import FLAGS
 
 # What a reconstruction cannot do without, and what supplies it besides a flag.
 NEEDED = ("energy_eV", "semiangle_mrad", "scan_step_y_A", "detector_mrad", "rotation_deg", "transpose", "aberrations")
 CALIBRATED = frozenset({"rotation_deg", "transpose", "aberrations"})
+ITEMS = {"movie": "frames", "stack": "frames", "4D-STEM": "positions", "spectrum image": "spectra", "line of spectra": "spectra"}
 
 
-def missing(data: Dataset4D) -> list[dict[str, str]]:
-    """What a reconstruction needs and the file does not tell, each with what supplies it."""
+def missing(signal: Signal) -> list[dict[str, str]]:
+    """What a reconstruction of a scan needs, or what the axes of anything else lack, each with what supplies it."""
+    if signal.kind != "4D-STEM":
+        return [{"name": f"scale of {axis.name}", "flag": "", "remedy": "the file does not tell it"} for axis in signal.axes if axis.scale is None]
     found = []
     for name in NEEDED:
-        calibration = data.calibration
+        calibration = signal.calibration
         known = any(q.known for q in calibration.aberrations.values()) if name == "aberrations" else getattr(calibration, name).known
         if not known:
             flag = "--aberration C10_A=..." if name == "aberrations" else FLAGS[name]
@@ -30,46 +35,75 @@ def missing(data: Dataset4D) -> list[dict[str, str]]:
     return found
 
 
-def axes(data: Dataset4D) -> list[dict[str, Any]]:
-    """Name, size, scale and unit of each axis; the scale is null where it is not known."""
-    c = data.calibration
+def axes(signal: Signal) -> list[dict[str, Any]]:
+    """Name, size, scale, unit and offset of each axis; the scale is null where it is not known. A scan's are those of its calibration."""
+    own = [{"name": a.name, "size": a.size, "scale": a.scale, "unit": a.unit, "offset": a.offset} for a in signal.axes]
+    if signal.kind != "4D-STEM":
+        return own
+    c = signal.calibration
     scales = (c.scan_step_y_A.value, c.scan_step_x_A.value, c.detector_mrad.value, c.detector_mrad.value)
-    return [
-        {"name": name, "size": size, "scale": scale, "unit": unit}
-        for name, size, scale, unit in zip(("y", "x", "ky", "kx"), data.shape, scales, ("A", "A", "mrad", "mrad"), strict=True)
-    ]
+    for axis, name, scale, unit in zip(own, ("y", "x", "ky", "kx"), scales, ("A", "A", "mrad", "mrad"), strict=True):
+        axis["name"] = name
+        if scale is not None or axis["scale"] is None:
+            axis |= {"scale": scale, "unit": unit}
+    return own
 
 
-def payload(data: Dataset4D) -> dict[str, Any]:
+def payload(signal: Signal) -> dict[str, Any]:
     """The documented keys of `exitwave info --json`."""
+    alive = signal.origin.get("alive")
     return {
-        "kind": "4D-STEM",
-        "path": data.origin["path"],
-        "inside": data.origin["inside"],
-        "reader": data.origin["reader"],
-        "shape": list(data.shape),
-        "dtype": str(data.frames.dtype),
-        "bytes": prod(data.shape) * data.frames.dtype.itemsize,
-        "axes": axes(data),
-        "calibration": data.calibration.as_json(),
-        "missing": missing(data),
+        "kind": signal.kind,
+        "path": signal.origin["path"],
+        "inside": signal.origin["inside"],
+        "reader": signal.origin["reader"],
+        "shape": list(signal.shape),
+        "dtype": str(signal.frames.dtype),
+        "bytes": prod(signal.shape) * signal.frames.dtype.itemsize,
+        "axes": axes(signal),
+        "calibration": signal.calibration.as_json(),
+        "missing": missing(signal),
+        "marked_pixels": None if alive is None else int((~alive).sum()),
+        "source": signal.origin.get("source"),
     }
 
 
-def describe(data: Dataset4D) -> str:
+def describe(signal: Signal) -> str:
     """The same for people."""
-    ry, rx, ky, kx = data.shape
-    size = prod(data.shape) * data.frames.dtype.itemsize
-    inside = f"::{data.origin['inside']}" if data.origin["inside"] else ""
-    lines = [
-        f"{data.origin['path']}{inside}",
-        f"4D-STEM scan, {ry} x {rx} positions of {ky} x {kx} pixels, {data.frames.dtype}, {size / 1e6:.4g} MB, read as {data.origin['reader']}",
-    ]
-    known = table_of(data.calibration)
-    lines += ["known:", known] if known else ["the file tells nothing about its calibration"]
-    lack = missing(data)
-    if lack:
-        lines += ["missing for a phase image:", *(f"  {item['name']:<22}{item['remedy']}" for item in lack)]
-    else:
-        lines.append("everything that a phase image needs is known: exitwave reconstruct FILE --method ssb -o OUT.h5")
+    inside = f"::{signal.origin['inside']}" if signal.origin["inside"] else ""
+    lines = [f"{signal.origin['path']}{inside}", _shape_line(signal)]
+    if "source" in signal.origin:
+        lines.append(f"converted from {signal.origin['source'].get('path') or 'an array'}")
+    lines += ["axes:", *(_axis_line(axis) for axis in signal.axes)] if signal.kind != "4D-STEM" or any(a.scale for a in signal.axes) else []
+    if "alive" in signal.origin:
+        lines.append(f"{int(np.sum(~signal.origin['alive']))} detector pixels are marked as not to be used")
+    known = table_of(signal.calibration)
+    lines += ["known:", known] if known else ["the file tells nothing about the instrument"] if signal.kind == "4D-STEM" else []
+    lack = missing(signal)
+    if signal.kind == "4D-STEM":
+        lines += ["missing for a phase image:", *(f"  {item['name']:<22}{item['remedy']}" for item in lack)] if lack else [
+            "everything that a phase image needs is known: exitwave reconstruct FILE --method ssb -o OUT.h5"
+        ]
+    elif lack:
+        lines.append("not told by the file: " + ", ".join(item["name"] for item in lack))
+    if signal.kind == "stack":
+        lines.append("if it is a scan, --scan-shape Ry,Rx arranges it")
     return "\n".join(lines)
+
+
+def _shape_line(signal: Signal) -> str:
+    size = prod(signal.shape) * signal.frames.dtype.itemsize
+    navigation = signal.shape[: len(signal.shape) - signal.frames.item_axes]
+    item = " x ".join(str(n) for n in signal.shape[len(navigation) :])
+    pixels = "pixels" if signal.frames.item_axes == 2 else "channels"
+    count = " x ".join(str(n) for n in navigation)
+    name = "4D-STEM scan" if signal.kind == "4D-STEM" else signal.kind
+    items = f"{count} {ITEMS.get(signal.kind, 'items')} of {item} {pixels}" if items_of(signal.frames) > 1 or navigation else f"{item} {pixels}"
+    return f"{name}, {items}, {signal.frames.dtype}, {size / 1e6:.4g} MB, read as {signal.origin['reader']}"
+
+
+def _axis_line(axis: Axis) -> str:
+    if axis.scale is None:
+        return f"  {axis.name:<12}{axis.size:>8}  (scale not known)"
+    end = axis.offset + axis.scale * (axis.size - 1)
+    return f"  {axis.name:<12}{axis.size:>8}  {axis.scale:.6g} {axis.unit} each, {axis.offset:.6g} to {end:.6g} {axis.unit}".rstrip()

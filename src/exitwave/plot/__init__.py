@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from exitwave.plot.figures import save
     from exitwave.plot.phase import phase_figure
     from exitwave.plot.plan import plan_figure
+    from exitwave.plot.preview import preview_figure
 
 _LATER = {
     "calibration_figure": "calibration",
@@ -19,9 +20,21 @@ _LATER = {
     "save": "figures",
     "phase_figure": "phase",
     "plan_figure": "plan",
+    "preview_figure": "preview",
 }
 
-__all__ = ["Curve", "Panel", "calibration_figure", "comparison_figure", "full_plane", "phase_figure", "plan_figure", "radial", "save"]
+__all__ = [
+    "Curve",
+    "Panel",
+    "calibration_figure",
+    "comparison_figure",
+    "full_plane",
+    "phase_figure",
+    "plan_figure",
+    "preview_figure",
+    "radial",
+    "save",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """What all figures share: one style, scale bars, files that appear whole."""
 
 import os
+from collections.abc import Callable
 from math import floor, log10
 from typing import Any
 
@@ -61,17 +62,19 @@ def length_text(length_A: float) -> str:
     return f"{length_A / 10:g} nm" if length_A >= 10 else f"{length_A:g} Å"
 
 
-def scale_bar(axes: Axes, shape: tuple[int, int], pitch_A: tuple[float, float]) -> None:
-    """A bar about a quarter of the image wide, with its length, on a dark plate so that it reads on any image."""
+def scale_bar(axes: Axes, shape: tuple[int, int], pitch: tuple[float, float], text: Callable[[float], str] = length_text) -> None:
+    """A bar about a quarter of the image wide, with its length, on a dark plate so that it reads on any image. `text` says a length in the pitch's
+    unit (default: Angstrom).
+    """
     ny, nx = shape
-    length = nice(0.28 * nx * pitch_A[1])
-    width, high = length / pitch_A[1], 0.018 * ny
+    length = nice(0.28 * nx * pitch[1])
+    width, high = length / pitch[1], 0.018 * ny
     left, low = 0.05 * nx, 0.945 * ny
     axes.add_patch(
         Rectangle((left - 0.02 * nx, low - 0.085 * ny), width + 0.04 * nx, 0.085 * ny + high + 0.018 * ny, color="black", alpha=0.55, lw=0)
     )
     axes.add_patch(Rectangle((left, low), width, high, color="white", lw=0))
-    axes.text(left + width / 2, low - 0.012 * ny, length_text(length), color="white", ha="center", va="bottom", fontsize=9)
+    axes.text(left + width / 2, low - 0.012 * ny, text(length), color="white", ha="center", va="bottom", fontsize=9)
 
 
 def bare(axes: Axes) -> None:
