@@ -10,43 +10,16 @@ from exitwave.core import record
 from exitwave.core.errors import InputError
 from exitwave.data import FrameSource
 from exitwave.recon.direct.geometry import Geometry, scan_frequencies
+from exitwave.recon.direct.image import DirectImage, checkerboard, optics_of
+from exitwave.recon.direct.joint_image import reconstruct_optimal
 from exitwave.recon.direct.moments import icom_moments, icom_sums
+from exitwave.recon.direct.normal import Parts
+from exitwave.recon.direct.optimal import METHODS
 from exitwave.recon.direct.overlap import Aperture
 from exitwave.recon.direct.stack import Progress, ignore, spectra, virtual_stacks
 from exitwave.recon.direct.weights import WHOLE_DETECTOR, Weight, transfer, weight_named
 
 BLOCK_BYTES = 4 * 2**20  # weights and spectra of one block stay in cache
-
-
-@record
-class DirectImage:
-    """What a direct method returns.
-
-    `image` (y, x) in rad: the specimen's phase times the transfer; `pitch_A` its pitch. `ctf` (y, h) complex: what a weak phase spectrum is
-    multiplied by, on the half plane of `numpy.fft.rfft2`; `noise` (y, h): variance of each Fourier coefficient (numpy's unnormalised
-    transform of `image`) divided by the count of pixels, i.e. the mean of `noise` over the full plane is the variance of one pixel in rad^2.
-    `halves` are two images from disjoint detector pixels, each on the same scale as `image`. `electrons` per position made the image.
-    """
-
-    method: str
-    image: Tensor
-    halves: tuple[Tensor, Tensor]
-    pitch_A: tuple[float, float]
-    ctf: Tensor
-    noise: Tensor
-    electrons: float
-    pixels: int
-
-
-def optics_of(g: Geometry, finite_pixels: bool = True) -> Aperture:
-    """The illumination that the weights see. Without `finite_pixels` a detector pixel is a point.
-
-    The frame holds all electrons: the shares of its pixels inside the aperture add up to one, or, for points, the squared amplitudes do.
-    """
-    inside = g.amplitude / g.amplitude.max()  # (pixels,)
-    axes = g.axes_invA if finite_pixels else torch.zeros(2, 2, dtype=torch.float64)
-    norm = float((inside if finite_pixels else inside**2).sum()) ** -0.5
-    return Aperture(beam=g.beam, aberrations=g.aberrations, edge_invA=g.edge_invA, pixel_invA=g.pixel_invA[0], axes_invA=axes, norm=norm)
 
 
 def reconstruct(
@@ -60,6 +33,7 @@ def reconstruct(
     finite_pixels: bool = True,
     memory_bytes: int = 2**30,
     dtype: torch.dtype = torch.complex64,
+    parts: Parts = "phase",
     progress: Progress = ignore,
 ) -> DirectImage:
     """A direct phase image, its transfer and its noise, from dense frames.
@@ -67,15 +41,21 @@ def reconstruct(
     O(q) = sum_k w(k, q) G(k, q) / N with G the scan transform of pixel k and N the mean counts that the weighed pixels' share of the
     illumination stands for, so that O = CTF x phase in rad. `upsample` tiles G so that the image continues beyond the scan's Nyquist.
     `dispersion` is the variance over the mean of one pixel's counts and enters `noise`. `finite_pixels` False is for simulations that sample
-    the pattern at points instead of summing it over detector pixels.
+    the pattern at points instead of summing it over detector pixels. "lsq", "obf" and "wiener" solve all aliases of a measured frequency
+    together, and with `parts` "complex" the log-amplitude beside the phase (`exitwave.recon.direct.optimal`).
 
     Raises:
         InputError: an unknown method, a bad upsampling factor, a scan with no signal, NaN or negative counts.
         CalibrationError, MemoryBudgetError: see `geometry`, `virtual_stacks`.
     """
-    weight = weight_named(method)
     if not 1 <= upsample <= 16:
         raise InputError("the upsampling factor is out of range", expected="1 to 16", got=upsample)
+    if method in METHODS:
+        return reconstruct_optimal(frames, g, method, parts=parts, upsample=upsample, dispersion=dispersion, counts_per_electron=counts_per_electron,
+                                   finite_pixels=finite_pixels, memory_bytes=memory_bytes, dtype=dtype, progress=progress)
+    weight = weight_named(method)
+    if parts != "phase":
+        raise InputError(f"{method} makes phase images only", got=f"parts {parts!r}", remedy=f"use {', '.join(METHODS)}")
     optics = optics_of(g, finite_pixels)
     keep = g.good if method in WHOLE_DETECTOR else g.bright()
     pixels = torch.nonzero(keep).reshape(-1).numpy()
@@ -106,12 +86,6 @@ def reconstruct(
         electrons=total / counts_per_electron,
         pixels=len(pixels),
     )
-
-
-def checkerboard(frame: tuple[int, int], block: int = 2) -> np.ndarray:
-    """0 or 1 for every detector pixel, flat: squares of `block` pixels, so that counts shared by neighbours mostly stay in one half."""
-    y, x = np.indices(frame) // block
-    return ((y + x) % 2).reshape(-1)
 
 
 @record
@@ -165,7 +139,10 @@ def _add(
     dtype: torch.dtype,
 ) -> None:
     """One cache-sized block of pixels: k (b, 2), images (b, Ry, Rx)."""
-    data = tiled(spectra(images, dtype), images.shape[-1], upsample)  # (b, y, h)
+    plain = spectra(images, dtype)
+    if upsample > 1:
+        plain[:, 0, 0] = 0  # the pattern itself; its aliases would be spots that no specimen made
+    data = tiled(plain, images.shape[-1], upsample)  # (b, y, h)
     weighed = weight(optics, k[:, 0, None, None], k[:, 1, None, None], qy, qx, dtype)  # (b, y, h)
     product = weighed.weight * data
     mean = torch.from_numpy(images.mean((1, 2), dtype=np.float64))  # (b,)

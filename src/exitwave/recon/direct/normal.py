@@ -1,0 +1,123 @@
+"""Normal equations of the weak-object model at each scan frequency: what every optimal linear method (least squares, OBF, Wiener) is made of.
+
+Beyond the scan's own Nyquist a measured frequency holds U^2 aliases of the specimen; each responds with its own Gamma(k, q + alias), so that many
+detector pixels tell them apart. They are solved together: one column for each alias (and, for complex objects, one for each of phase and
+log-amplitude).
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exitwave.core import record
+from exitwave.data import FrameSource
+from exitwave.recon.direct.geometry import Geometry
+from exitwave.recon.direct.overlap import Aperture, overlaps
+from exitwave.recon.direct.stack import Progress, spectra, virtual_stacks
+
+BLOCK_BYTES = 8 * 2**20
+Parts = Literal["phase", "complex"]
+
+
+@record
+class Tiles:
+    """Frequencies of the aliases of a half plane: `qy` (tile, y, 1) and `qx` (tile, 1, h) in 1/A; `upsample` U makes U^2 tiles."""
+
+    qy: Tensor
+    qx: Tensor
+    scan: tuple[int, int]
+    upsample: int
+
+
+@record
+class NormalSums:
+    """Gram matrices (y, h, c, c) = sum_k r* r / p and right sides (2, y, h, c) = sum_k r* d / p of the detector's two halves.
+
+    r are the columns' responses, d the data over the mean counts of the whole illumination, p the share of the illumination that pixel k
+    expects. `counts` per position stood for the illumination's share `power`.
+    """
+
+    gram: Tensor
+    right: Tensor
+    counts: float
+    power: float
+
+
+def tiles_of(g: Geometry, upsample: int) -> Tiles:
+    """The aliases of the scan's half plane on a grid `upsample` times finer."""
+    (ny, nx), u = g.scan.shape, upsample
+    fine_y = torch.fft.fftfreq(ny * u, g.scan.pitch_A[0] / u, dtype=torch.float64).reshape(u, ny)
+    fine_x = torch.fft.fftfreq(nx * u, g.scan.pitch_A[1] / u, dtype=torch.float64).reshape(u, nx)[:, : nx // 2 + 1]
+    order = [(a, b) for a in range(u) for b in range(u)]
+    return Tiles(
+        qy=torch.stack([fine_y[a] for a, _ in order])[:, :, None],
+        qx=torch.stack([fine_x[b] for _, b in order])[:, None, :],
+        scan=(ny, nx),
+        upsample=u,
+    )
+
+
+def responses(optics: Aperture, k: Tensor, tiles: Tiles, parts: Parts, dtype: torch.dtype) -> Tensor:
+    """(b, c, y, h): i Gamma_- of every tile, then for complex objects Gamma_+ of every tile."""
+    ky, kx = k[:, 0, None, None, None], k[:, 1, None, None, None]
+    minus, plus = overlaps(optics, ky, kx, tiles.qy, tiles.qx, dtype)  # (b, tile, y, h)
+    phase = 1j * (minus - plus)
+    return phase if parts == "phase" else torch.cat([phase, minus + plus], 1)
+
+
+def normal_sums(
+    frames: FrameSource,
+    g: Geometry,
+    optics: Aperture,
+    tiles: Tiles,
+    colours: np.ndarray,
+    *,
+    parts: Parts,
+    memory_bytes: int,
+    dtype: torch.dtype,
+    progress: Progress,
+) -> NormalSums:
+    """One pass (or as many as the memory asks for) over the bright pixels.
+
+    The scan's mean (base frequency 0) is the pattern itself, which the model does not hold: that frequency and its aliases stay zero.
+    """
+    pixels = torch.nonzero(g.bright()).reshape(-1).numpy()
+    columns = len(tiles.qy) * (2 if parts == "complex" else 1)
+    ny, h = tiles.qy.shape[1], tiles.qx.shape[2]
+    gram = torch.zeros((ny * h, columns, columns), dtype=torch.complex128)
+    right = torch.zeros((2, ny * h, columns), dtype=torch.complex128)
+    size = max(1, BLOCK_BYTES // (ny * h * columns * (16 if dtype == torch.complex128 else 8)))
+    counts = power = 0.0
+    for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
+        for start in range(0, len(stack.pixels), size):
+            pick, images = stack.pixels[start : start + size], stack.images[start : start + size]
+            k = g.k_invA[torch.from_numpy(pick)]
+            share = optics.intensity(k[:, 0], k[:, 1])  # (b,)
+            power += float(share.sum())
+            counts += float(images.mean((1, 2), dtype=np.float64).sum())
+            r = responses(optics, k, tiles, parts, dtype).permute(2, 3, 1, 0).reshape(ny * h, columns, len(pick))  # (q, c, b)
+            adjoint = r.conj() / share.to(r.real.dtype)
+            gram += adjoint @ r.transpose(1, 2)
+            data = spectra(images, dtype).permute(1, 2, 0).reshape(ny * h, len(pick))  # (q, b)
+            for half in (0, 1):
+                chosen = torch.from_numpy(colours[pick] == half)
+                right[half] += (adjoint[:, :, chosen] @ data[:, chosen, None])[..., 0]
+        del stack, images
+    gram[0], right[:, 0] = 0, 0
+    return NormalSums(gram=gram.reshape(ny, h, columns, columns), right=right.reshape(2, ny, h, columns), counts=counts, power=power)
+
+
+def assembled(columns: Tensor, tiles: Tiles) -> Tensor:
+    """The half plane (Y, H) of the fine grid from a value for each tile (y, h, tile); the mirrored ones are conjugates of what was solved."""
+    (ny, nx), u = tiles.scan, tiles.upsample
+    full = columns.permute(2, 0, 1).reshape(u, u, ny, -1)  # (ty, tx, y, h)
+    rows = full.permute(0, 2, 1, 3).reshape(u * ny, u, -1)  # (Y, tx, h)
+    c = torch.arange(u * nx // 2 + 1)
+    tile, base = c // nx, c % nx
+    direct = base <= nx // 2
+    mirrored = (u * nx - c) % (u * nx)
+    there = rows[:, torch.where(direct, tile, mirrored // nx), torch.where(direct, base, mirrored % nx)]  # (Y, H)
+    back = there[(-torch.arange(u * ny)) % (u * ny)]
+    return torch.where(direct, there, back.conj() if back.is_complex() else back)
