@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from exitwave.core.errors import FormatError, InputError
 from exitwave.data.calibration import Calibration, Quantity
 from exitwave.io.nexus import Plane
 from exitwave.io.nxem import REQUIRED
+from exitwave.io.provenance import BLOCK_BYTES, InputFile, find_input, hash_of
 from exitwave.io.results import read_result, write_result
 from tests.unit.io.test_records import same
 
@@ -206,3 +208,24 @@ def test_imagej_reads_the_pixel_size(tmp_path: Path) -> None:
     for bad, pitch in [(WAVE.array, (1.0, 1.0)), (np.zeros((2, 2, 2)), (1.0, 1.0)), (PHASE.array, (0.0, 1.0))]:
         with pytest.raises(InputError):
             io.write_tiff(tmp_path / "bad.tif", bad, pitch)
+
+
+def test_files_are_known_by_their_content(tmp_path: Path) -> None:
+    """Longer than one block; a folder by names and contents; a file that is told apart only by one byte."""
+    content = np.random.default_rng(0).integers(0, 256, 2 * BLOCK_BYTES + 7, np.uint8).tobytes()
+    (tmp_path / "a.raw").write_bytes(content)
+    assert hash_of(tmp_path / "a.raw") == hashlib.sha256(content).hexdigest()
+    (tmp_path / "s.zarr" / "c").mkdir(parents=True)
+    (tmp_path / "s.zarr" / "c" / "0").write_bytes(b"12")
+    first = hash_of(tmp_path / "s.zarr")
+    os.rename(tmp_path / "s.zarr" / "c" / "0", tmp_path / "s.zarr" / "c" / "1")
+    assert hash_of(tmp_path / "s.zarr") != first
+    told = InputFile(path=str(tmp_path / "gone" / "a.raw"), bytes=len(content), sha256=hash_of(tmp_path / "a.raw"), options={})
+    assert find_input(told, tmp_path / "result.h5") == str(tmp_path / "a.raw")
+    (tmp_path / "a.raw").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match="is not what this result was made from"):
+        find_input(told, tmp_path / "result.h5")
+    unhashed = InputFile(path=str(tmp_path / "a.raw"), bytes=len(content), unhashed="asked to leave it out", options={})
+    assert find_input(unhashed, tmp_path / "result.h5") == str(tmp_path / "a.raw")  # only its size is known
+    with pytest.raises(InputError, match="cannot be read"):
+        hash_of(tmp_path / "none")

@@ -107,9 +107,9 @@ def killed(path: Path, times: int, seed: int) -> tuple[int, int, int]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="writers are forked")
-@pytest.mark.parametrize("name", ["r.h5", "r.zarr"])
-def test_a_killed_writer_leaves_the_old_result_or_the_new_one(name: str, tmp_path: Path) -> None:
-    _, _, left = killed(tmp_path / name, 6, seed=20260101)
+@pytest.mark.parametrize(("name", "times"), [("r.h5", 5), ("r.zarr", 3)])
+def test_a_killed_writer_leaves_the_old_result_or_the_new_one(name: str, times: int, tmp_path: Path) -> None:
+    _, _, left = killed(tmp_path / name, times, seed=20260101)
     assert left <= 2  # each writer clears what the one before left: the partial and, for Zarr, its scratch file
     sweep(tmp_path / name)
     assert os.listdir(tmp_path) == [name]
