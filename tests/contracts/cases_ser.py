@@ -16,7 +16,7 @@ def text(words: str) -> bytes:
 
 
 def encoded(array: np.ndarray, item_axes: int, version: int = 0x0220, planned: int | None = None, gap: int = 0) -> bytes:
-    """`gap` bytes more before every second element, so that elements are not equally far apart."""
+    """Images with their lowest row first. `gap` bytes more before every second element, so that elements are not equally far apart."""
     navigation, item = array.shape[: array.ndim - item_axes], array.shape[array.ndim - item_axes :]
     items = array.reshape(-1, *item)
     one = "<q" if version == 0x0220 else "<i"
@@ -31,7 +31,8 @@ def encoded(array: np.ndarray, item_axes: int, version: int = 0x0220, planned: i
     for i, element in enumerate(items):
         body += bytes(gap * (i % 2))
         places.append(at + len(body))
-        body += calibrations + struct.pack(f"<h{item_axes}i", TYPES[array.dtype.str[1:]], *item[::-1]) + element.tobytes()
+        body += calibrations + struct.pack(f"<h{item_axes}i", TYPES[array.dtype.str[1:]], *item[::-1])
+        body += (element if item_axes == 1 else element[::-1]).tobytes()
     tags = [at + len(body) + 8 * i for i in range(len(items))]
     return head + b"".join(struct.pack(one, n) for n in (*places, *tags)) + body + struct.pack("<ii", 0x4152, 7) * len(items)
 

@@ -19,8 +19,8 @@ from exitwave.io.readers.ser.header import Element, Series, read_element, read_s
 def open_frames(path: str, inside: str, options: Options) -> Opened:
     """Images (.., y, x) or spectra (.., channel) of a .ser file; a scan that was broken off is a stack of what was written.
 
-    Images stay as written: TIA stores the lowest row first and its y axis points up. The .emi file of an acquisition has a layout
-    that was never published and is not read: the series stands for itself.
+    TIA stores the lowest row of an image first and its y axis points up: images come with their upper row first, y down. The
+    .emi file of an acquisition has a layout that was never published and is not read: the series stands for itself.
 
     Raises:
         FormatError: a header that cannot be read, elements of different shapes, complex numbers, or a file cut short.
@@ -82,7 +82,8 @@ def _item_axes(first: Element) -> tuple[Axis, ...]:
     """Spectra in eV, images in metres: the elements' own calibrations have no unit in the file, these are TIA's."""
     if len(first.shape) == 1:
         return (_axis("energy", first.shape[0], first.calibrations[0], "eV"),)
-    return tuple(_axis(name, size, told, "m") for name, size, told in zip("yx", first.shape, first.calibrations, strict=True))
+    (rows, columns), ((lowest, step, element), across) = first.shape, first.calibrations
+    return _axis("y", rows, (-lowest, step, rows - 1 - element), "m"), _axis("x", columns, across, "m")
 
 
 def _axis(name: str, size: int, told: tuple[float, float, int], unit: str) -> Axis:
@@ -117,7 +118,7 @@ class SeriesFrames:
         return 1
 
     def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
-        """Elements start:stop (n, *item), into `out` where given.
+        """Elements start:stop (n, *item), images upper row first, into `out` where given.
 
         Raises:
             InputError: a range outside the series, an `out` that does not fit, or a file that is gone.
@@ -138,6 +139,9 @@ class SeriesFrames:
             raise InputError(f"{self.path} cannot be read", got=error.strerror or str(error)) from error
         if np.dtype(self.stored) != self.dtype:
             items.byteswap(inplace=True)
+        if self.item_axes == 2:
+            for item in items:
+                item[...] = item[::-1].copy()
         return items
 
     def _places(self, file: BinaryIO, start: int, stop: int) -> list[int]:
