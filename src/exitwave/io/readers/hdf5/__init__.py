@@ -3,6 +3,6 @@
 from exitwave.io.readers.card import Card
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-# The signature follows a user block of 0 or 512 * 2^n bytes.
+MAGICS = ((0, MAGIC), (512, MAGIC), (1024, MAGIC), (2048, MAGIC))  # the signature follows a user block of 0 or 512 * 2^n bytes
 CARD = Card(name="hdf5", description="an HDF5 file", extensions=(".h5", ".hdf5", ".hdf", ".nxs", ".cxi", ".emd", ".hspy"),
-            magics=((0, MAGIC), (512, MAGIC), (1024, MAGIC), (2048, MAGIC)), inside="dataset path")
+            magics=MAGICS, inside="dataset path")

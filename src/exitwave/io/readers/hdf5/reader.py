@@ -1,26 +1,25 @@
-"""Reading HDF5: find the scan, understand its chunks, read ranges of frames."""
+"""Reading HDF5 of any writer: find the array that is meant, understand NeXus axes and plainly named attributes."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from math import prod
 from typing import Any
 
 import h5py
 import numpy as np
 
-from exitwave.core.errors import FormatError, InputError
+from exitwave.core.errors import InputError
+from exitwave.data.signal import Axis
+from exitwave.io.metadata import CALIBRATION_ATTRIBUTE
+from exitwave.io.readers.axes import item_axes_of, told_by_axes
 from exitwave.io.readers.card import Opened, Options
-from exitwave.io.readers.frames import arranged, destination, readable_type, refuse_layout
+from exitwave.io.readers.frames import refuse_layout
 from exitwave.io.readers.hdf5 import CARD
+from exitwave.io.readers.hdf5.frames import DAMAGE, Hdf5Frames, frames_of, opened, selections
+from exitwave.io.readers.tree import axes_beside, signal_path, texts
 
-REGISTERED_FILTERS = 256  # filters from here on are plugins, not part of the HDF5 library
-CACHE_LIMIT = 32 * 2**20
-DAMAGE = (OSError, RuntimeError, KeyError)  # what h5py raises for damaged data, damaged structure and broken links
+__all__ = ["DAMAGE", "Hdf5Frames", "open_frames", "opened", "selections"]
 
 
 def open_frames(path: str, inside: str, options: Options) -> Opened:
-    """Frames of a dataset of an HDF5 file: the one named, else the only one of four dimensions."""
+    """Frames of a dataset of an HDF5 file: the one named, else the only one of four dimensions, else what NeXus readers would plot."""
     refuse_layout(options, CARD)
     with opened(path) as file:
         name = "/" + inside.strip("/") if inside else _obvious(file, path)
@@ -28,122 +27,36 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
         if not isinstance(node, h5py.Dataset):
             candidates = _candidates(file, (4, 3))
             raise InputError(f"{path} has no dataset {name}", expected=_listed(candidates) or "a file with a 4D dataset")
-        what = f"{path}::{name}"
-        if node.shape is None:
-            raise FormatError(f"{what} is empty", expected="an array (Ry, Rx, ky, kx)", got="a dataset without values")
-        dtype = readable_type(node.dtype, what)
-        item_axes = 1 if len(node.shape) == 1 else 2
-        shape = arranged(node.shape, options.scan_shape, what, item_axes)
-        _load_plugins(node, what)
-        chunk_bytes = prod(node.chunks) * dtype.itemsize if node.chunks else 0
-        frames = Hdf5Frames(path, name, shape, node.shape, dtype.str, _natural(node.shape, node.chunks), chunk_bytes, item_axes)
-        return Opened(frames=frames, attributes=_attributes(node), inside=name)
+        axes = _axes(node)
+        item_axes = item_axes_of(axes) if axes else 1 if node.shape is not None and len(node.shape) == 1 else 2
+        frames = frames_of(path, node, options.scan_shape, item_axes)
+        attributes = _attributes(node)
+        told = {} if CALIBRATION_ATTRIBUTE in attributes else told_by_axes(axes, item_axes, None)  # ours says more than its axes do
+        return Opened(frames=frames, attributes=attributes, inside=name, axes=axes, told=told)
 
 
-@contextmanager
-def opened(path: str) -> Iterator[h5py.File]:
-    """An HDF5 file for reading.
-
-    Raises:
-        FormatError: it is cut short, damaged, not HDF5, or lacks what is looked for.
-    """
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except DAMAGE as error:
-        raise _damage(path, error) from error
+def _axes(node: h5py.Dataset) -> tuple[Axis, ...]:
+    """The axes that the NXdata group around a signal names, none otherwise."""
+    group = node.parent
+    names = texts(group.attrs.get("axes"))
+    return axes_beside(group, names, node.shape) if names and node.shape is not None else ()
 
 
-class Hdf5Frames:
-    """Frames of an HDF5 dataset, 4D as the scan is or a stack in scan order. The file is opened at the first read in each process."""
-
-    __slots__ = ("_dataset", "_process", "chunk_bytes", "dataset", "item_axes", "natural", "path", "shape", "stored", "stored_shape")
-
-    def __init__(self, path: str, dataset: str, shape: tuple[int, ...], stored_shape: tuple[int, ...], stored: str, natural: int,
-                 chunk_bytes: int, item_axes: int = 2) -> None:
-        self.path, self.dataset, self.shape, self.stored_shape, self.stored = path, dataset, shape, stored_shape, stored
-        self.natural, self.chunk_bytes, self.item_axes = natural, chunk_bytes, item_axes
-        self._dataset: h5py.Dataset | None = None
-        self._process = 0
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Hdf5Frames, (self.path, self.dataset, self.shape, self.stored_shape, self.stored, self.natural, self.chunk_bytes, self.item_axes)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.stored)
-
-    @property
-    def natural_chunk(self) -> int:
-        return self.natural
-
-    def close(self) -> None:
-        """Let go of the file; the next read opens it again."""
-        if self._dataset is not None and self._process == os.getpid():
-            self._dataset.file.close()
-        self._dataset = None
-
-    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
-        """Frames start:stop (n, ky, kx), into `out` where given.
-
-        Raises:
-            InputError: a range outside the scan, or an `out` that does not fit.
-            FormatError: the file is damaged.
-        """
-        frames = destination(start, stop, self.shape, self.dtype, out, self.item_axes)
-        try:
-            node = self._open()
-            navigation = self.stored_shape[: len(self.stored_shape) - self.item_axes]
-            for source, at, end in selections(start, stop, navigation):
-                if frames.size:
-                    node.read_direct(frames[at:end].reshape([s.stop - s.start for s in source] + list(frames.shape[1:])), source)
-        except DAMAGE as error:
-            self._dataset = None
-            raise _damage(self.path, error, f"frames {start}:{stop} of {self.path}::{self.dataset} cannot be read") from error
-        return frames
-
-    def _open(self) -> h5py.Dataset:
-        if self._dataset is None or self._process != os.getpid():
-            # room for two of the file's own chunks, so that single frames do not unpack a chunk each
-            cache = min(CACHE_LIMIT, max(2**20, 2 * self.chunk_bytes))
-            file = h5py.File(self.path, "r", rdcc_nbytes=cache)
-            _load_plugins(file[self.dataset], f"{self.path}::{self.dataset}")
-            self._dataset, self._process = file[self.dataset], os.getpid()
-        return self._dataset
-
-
-def selections(start: int, stop: int, navigation: tuple[int, ...]) -> Iterator[tuple[tuple[slice, ...], int, int]]:
-    """Rectangles of the navigation axes that cover items start:stop in C order, each with its place at:end among them.
-
-    A stack is one rectangle; a scan is at most three: the end of a row, whole rows, the beginning of a row. No axes: the one item.
-    """
-    if len(navigation) <= 1:
-        yield tuple(slice(start, stop) for _ in navigation), 0, stop - start
-        return
-    row_items, at = prod(navigation[1:]), start
-    while at < stop:
-        row, inner = divmod(at, row_items)
-        rows = (stop - at) // row_items if inner == 0 else 0
-        if rows:
-            yield (slice(row, row + rows), *(slice(0, n) for n in navigation[1:])), at - start, at - start + rows * row_items
-            at += rows * row_items
-            continue
-        end = min(stop, (row + 1) * row_items)
-        for source, a, b in selections(inner, inner + end - at, navigation[1:]):
-            yield (slice(row, row + 1), *source), at - start + a, at - start + b
-        at = end
-
-
-def _natural(stored: tuple[int, ...], chunks: tuple[int, ...] | None) -> int:
-    """Frames that are unpacked together: a chunk's along the fast axis, whole rows of the scan where chunks span several."""
-    if chunks is None or len(stored) < 3:
-        return 1
-    if len(stored) == 3:
-        return min(chunks[0], stored[0])
-    rows, columns = prod(chunks[:-3]), chunks[-3]
-    if rows == 1 and stored[-3] % columns == 0:
-        return columns
-    return min(chunks[-4], stored[-4]) * stored[-3]
+def _obvious(file: h5py.File, path: str) -> str:
+    """The only array of four dimensions; of several or none the one that the chain of NeXus defaults leads to; else the only one of 3 or 2."""
+    chain = signal_path(file)
+    meant = file[chain] if chain and file[chain].dtype.kind in "buif" else None
+    scans = _candidates(file, (4,))
+    if meant is not None and (len(scans) != 1 or len(meant.shape) == 4):
+        return chain
+    for dimensions in (4, 3, 2):
+        found = scans if dimensions == 4 else _candidates(file, (dimensions,))
+        if len(found) == 1:
+            return next(iter(found))
+        if found:
+            raise InputError(f"{path} holds {len(found)} datasets of {dimensions} dimensions", got=_listed(found),
+                             remedy=f"name one, e.g. {path}::{next(iter(found))}")
+    raise InputError(f"{path} holds no dataset of frames", got=_listed(_candidates(file, (1, 5, 6))) or None, remedy="name a dataset as FILE::/path")
 
 
 def _candidates(file: h5py.File, dimensions: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -155,17 +68,6 @@ def _candidates(file: h5py.File, dimensions: tuple[int, ...]) -> dict[str, tuple
 
     file.visititems(look)
     return found
-
-
-def _obvious(file: h5py.File, path: str) -> str:
-    for dimensions in (4, 3, 2):
-        found = _candidates(file, (dimensions,))
-        if len(found) == 1:
-            return next(iter(found))
-        if found:
-            raise InputError(f"{path} holds {len(found)} datasets of {dimensions} dimensions", got=_listed(found),
-                             remedy=f"name one, e.g. {path}::{next(iter(found))}")
-    raise InputError(f"{path} holds no dataset of frames", got=_listed(_candidates(file, (1, 5, 6))) or None, remedy="name a dataset as FILE::/path")
 
 
 def _listed(found: dict[str, tuple[int, ...]]) -> str:
@@ -197,27 +99,3 @@ def _plain(node: h5py.Dataset | h5py.Group, name: str) -> Any:
     if isinstance(value, np.ndarray):
         return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value.reshape(-1).tolist()]
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _load_plugins(node: h5py.Dataset, what: str) -> None:
-    """Compression beyond the HDF5 library (bitshuffle, LZ4, Zstandard ...) comes from hdf5plugin, loaded only when a file needs it."""
-    plan = node.id.get_create_plist()
-    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
-    if all(number < REGISTERED_FILTERS or h5py.h5z.filter_avail(number) for number in filters):
-        return
-    try:
-        import hdf5plugin
-    except ImportError as error:
-        raise FormatError(f"{what} is compressed with an HDF5 plugin", got=f"filters {filters}", remedy="pip install hdf5plugin") from error
-    missing = [number for number in filters if not h5py.h5z.filter_avail(number)]
-    if missing:
-        raise FormatError(f"{what} is compressed with a filter nobody here has", got=f"HDF5 filter {missing[0]}, hdf5plugin {hdf5plugin.version}")
-
-
-def _damage(path: str, error: Exception, what: str = "") -> FormatError | InputError:
-    text = str(error)
-    if isinstance(error, (FileNotFoundError, PermissionError)):
-        return InputError(f"{path} cannot be read", got=error.strerror or text)
-    if "truncated file" in text:
-        return FormatError(f"{path} is truncated", got=text[text.index("truncated file"):].strip("()"), remedy="copy it again")
-    return FormatError(what or f"{path} is damaged or no HDF5 file", got=text.strip("'\""))
