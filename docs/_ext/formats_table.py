@@ -1,14 +1,12 @@
-"""The tables of formats, made from the readers' and writers' cards."""
+"""The tables of formats, made from the cards of readers and writers."""
 
 from collections.abc import Iterable, Iterator
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any
 
 from made import Made, row
 from sphinx.application import Sphinx
 
-from exitwave.io import cards
+from exitwave.io import Card, cards
+from exitwave.io.writers import writer_cards
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -21,45 +19,34 @@ class FormatsRead(Made):
     """One row for each reader of this package; a third party's, should one be installed here, is not the site's."""
 
     def lines(self) -> Iterator[str]:
-        yield row(("`--reader`", "reads", "names", "told by", "`FILE::` names", "checked against", "needs"))
-        yield row(["---"] * 7)
-        for card in cards():
+        yield row(("`--reader`", "reads", "names", "`FILE::` names", "checked against"))
+        yield row(["---"] * 5)
+        for card in sorted(cards(), key=lambda card: card.fallback):
             if not card.package:
-                yield row((f"`{card.name}`", card.description, _code(card.extensions), _told_by(card), card.inside or "–", card.wrote or "–",
-                           _extra(card)))
+                yield row((f"`{card.name}`", card.description + _terms(card), _code(card.extensions), card.inside or "–", card.wrote or "–"))
 
 
 class FormatsWritten(Made):
-    """One row for each writer, with whatever its card has in common with a reader's."""
+    """One row for each writer."""
 
-    def lines(self) -> Iterable[str]:
-        found = _writers()
-        if not found:
-            return ["Results and scans are written as HDF5, pictures as TIFF and PNG."]
-        rows = [row((f"`{card.name}`", card.description, _code(card.extensions), _extra(card))) for card in found]
-        return [row(("format", "writes", "names", "needs")), row(["---"] * 4), *rows]
-
-
-def _writers() -> tuple[Any, ...]:
-    if find_spec("exitwave.io.writers") is None:
-        return ()
-    room = import_module("exitwave.io.writers")
-    return tuple(room.cards()) if hasattr(room, "cards") else ()
+    def lines(self) -> Iterator[str]:
+        yield row(("`--to`", "writes", "names", "holds"))
+        yield row(["---"] * 4)
+        for card in writer_cards():
+            kinds = "any measurement" if card.spectra else "images and scans, not a spectrum alone"
+            yield row((f"`{card.name}`", card.description, _code(card.extensions), f"{kinds}; {', '.join(card.types) or 'any number'}"))
 
 
 def _code(names: Iterable[str]) -> str:
     return " ".join(f"`{name}`" for name in names) or "–"
 
 
-def _extra(card: Any) -> str:
-    return f"`exitwave[{card.extra}]`" if getattr(card, "extra", "") else "–"
-
-
-def _told_by(card: Any) -> str:
-    if card.fallback:
-        return "name, where nothing else reads it"
-    if not card.described:
-        return "shape and type given"
-    if card.folder:
-        return "folder's content"
-    return "content" if card.magics or card.asks else "name"
+def _terms(card: Card) -> str:
+    """What has to be so for a reader to be chosen, where it is more than the file's content."""
+    terms = [
+        "a folder" if card.folder else "",
+        "" if card.described else "shape and type have to be given",
+        "chosen by name where no other reader knows the file" if card.fallback else "",
+        f"needs `exitwave[{card.extra}]`" if card.extra else "",
+    ]
+    return "".join(f"; {term}" for term in terms if term)
