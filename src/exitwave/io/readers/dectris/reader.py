@@ -18,8 +18,8 @@ import numpy as np
 from exitwave.core.errors import FormatError
 from exitwave.io.readers.card import Opened, Options
 from exitwave.io.readers.dectris import CARD
-from exitwave.io.readers.frames import arranged, destination, readable_type, refuse_layout
-from exitwave.io.readers.hdf5.reader import DAMAGE, Hdf5Frames, opened
+from exitwave.io.readers.frames import arranged, destination, refuse_layout
+from exitwave.io.readers.hdf5.frames import DAMAGE, Hdf5Frames, frames_of, opened
 from exitwave.io.readers.leaves import leaves, number
 
 DATA = "/entry/data"
@@ -149,9 +149,7 @@ def _part(file: str, dataset: str) -> Hdf5Frames:
         node = data.get(dataset)
         if not isinstance(node, h5py.Dataset) or node.shape is None or len(node.shape) != 3:
             raise FormatError(f"{file} has no stack of frames at {dataset}", got=None if node is None else str(node))
-        dtype = readable_type(node.dtype, f"{file}::{dataset}")
-        chunks = node.chunks or (1, *node.shape[1:])
-        return Hdf5Frames(file, dataset, node.shape, node.shape, dtype.str, min(chunks[0], max(node.shape[0], 1)), prod(chunks) * dtype.itemsize)
+        return frames_of(file, node)
 
 
 def _scan(frames: int, triggers: int, images: int) -> tuple[tuple[int, int] | None, bool]:

@@ -17,7 +17,7 @@ from exitwave.core.errors import FormatError
 from exitwave.io.readers.card import Opened, Options
 from exitwave.io.readers.fourd_camera import CARD
 from exitwave.io.readers.frames import arranged, destination, refuse_layout
-from exitwave.io.readers.hdf5.reader import DAMAGE, opened
+from exitwave.io.readers.hdf5.frames import DAMAGE, opened
 from exitwave.io.readers.leaves import leaves
 
 FRAMES, POSITIONS = "electron_events/frames", "electron_events/scan_positions"
