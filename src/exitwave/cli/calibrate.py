@@ -1,17 +1,21 @@
 """Calibrating a scan and saying what was found."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
+from typing import Any
 
 import click
 import numpy as np
 
 from exitwave.cli.corrections import corrections_in_words
-from exitwave.cli.session import emit, peak_bytes, progress
+from exitwave.cli.recipes import checked_for, document_in, made
+from exitwave.cli.session import emit, layered, overridden, peak_bytes, progress
 from exitwave.cli.work import dead_px, save_calibrated, table_of
 from exitwave.core import CalibrationError
 from exitwave.data import Calibration, Dataset4D
+from exitwave.io.recipes import Document, Recipe, calibration_in, plain, section_of
 from exitwave.recon.calibrate import Calibrated, Prior, calibrate
 
 JSON_KEYS = (
@@ -43,6 +47,12 @@ def prior_of(twin: str, rotation_deg: float | None) -> Prior:
     if twin == "overfocus":
         return Prior(defocus="overfocus")
     return Prior(phase_sign="positive" if twin == "positive-phase" else "none")
+
+
+def typed_rotation(known: Calibration) -> float | None:
+    """The rotation that a person typed, into a flag or a recipe; it settles the twin."""
+    told = known.rotation_deg
+    return float(told.value) if told.source == "given" and told.value is not None else None
 
 
 def measured(data: Dataset4D, known: Calibration, twin: str, rotation_deg: float | None, budget: int) -> Calibrated:
@@ -78,11 +88,22 @@ def check_possible(known: Calibration, shape: tuple[int, int, int, int]) -> None
             )
 
 
+def asked_of(recipe: str | None, sets: Sequence[str], twin: str | None, optics: Mapping[str, Any]) -> Recipe:
+    """What is asked and known, as a recipe of kind calibrate: the file (also a calibration), --set on top, flags on top of that.
+
+    Raises:
+        InputError, FormatError: as `exitwave.cli.recipes.loaded`.
+    """
+    document = Document(tree={"kind": "calibrate"}, lines={}, what="what is asked") if recipe is None else document_in(recipe)
+    given = checked_for(document, ("calibrate", "calibration"), sets)
+    known = overridden(calibration_in(given.values.calibration), **optics)
+    chosen = twin or (given.values.twin if given.kind == "calibrate" else "positive-phase")
+    return made("calibrate", {"twin": chosen, "calibration": plain(section_of(known))})
+
+
 def run(
     data: Dataset4D,
-    known: Calibration,
-    twin: str,
-    rotation_deg: float | None,
+    asked: Recipe,
     *,
     output: str | None,
     png: str | None,
@@ -90,11 +111,13 @@ def run(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Calibrate, write the recipe and the picture, say what was found."""
+    """Calibrate, write the recipe and the picture, say what was found. A rotation that is asked for settles the twin."""
+    said = calibration_in(asked.values.calibration)
+    known = layered(data.calibration, said)
     started = perf_counter()
-    found = measured(data, known, twin, rotation_deg, budget)
+    found = measured(data, known, asked.values.twin, typed_rotation(said), budget)
     seconds = perf_counter() - started
-    save_calibrated(found, output=output, png=png, what=os.path.basename(str(data.origin["path"])), force=force)
+    save_calibrated(found, output=output, png=png, what=os.path.basename(str(data.origin["path"])), force=force, asked=asked)
     if as_json:
         tree = found.calibration.as_json()
         centre = {

@@ -17,6 +17,8 @@ from exitwave import __version__
 VERBS = {
     "info": "what is in a file, what is calibrated, what is missing and how to supply it",
     "plan": "before the session: overlap, sampling, transfer, expected signal, recommended defocus",
+    "init": "a commented recipe to fill in, or one made from the parameters of another program",
+    "validate": "whether a recipe is right, and everything that is not",
     "simulate": "4D-STEM counts of a structure file, a built-in specimen or a recipe",
     "calibrate": "detector, aperture, centre, rotation, handedness, aberrations from the scan itself",
     "reconstruct": "a phase image: parallax, flipped-parallax, ssb, icom",

@@ -59,21 +59,20 @@ class Whole(click.ParamType):
 
 
 class Named(click.ParamType):
-    """NAME=VALUE of an aberration."""
+    """NAME=VALUE of an aberration, under Krivanek's name in Angstrom or degrees."""
 
     name = "NAME=VALUE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
         if isinstance(value, tuple):
             return value
-        from exitwave.core import InputError, aberrations, parse_quantity
+        from exitwave.core import InputError
+        from exitwave.io.recipes.terms import term
 
         name, equals, number = str(value).partition("=")
         if not equals:
             raise InputError("an aberration is NAME=VALUE", expected="e.g. --aberration C12_A=40", got=value)
-        aberrations({name: 0.0})  # an unknown name is refused with a suggestion
-        angle = name.startswith("phi") or "angle" in name
-        return name, parse_quantity(number, "deg" if angle and not name.endswith("_rad") else "1" if angle else "A", f"aberration {name}")
+        return term(name, number)
 
 
 def flag_of(param: click.Parameter | None) -> str:
@@ -126,4 +125,17 @@ device_option = click.option("--device", default="cpu", show_default=True, help=
 force_option = click.option("--force", is_flag=True, help="Replace outputs that exist.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable result on stdout.")
 seed_option = click.option("--seed", type=int, default=20260101, show_default=True, help="Seed of everything random.")
-recipe_option = click.option("--recipe", "--calibration", "recipe", type=click.Path(dir_okay=False), help="YAML written by exitwave calibrate.")
+recipe_option = click.option(
+    "--recipe",
+    "--calibration",
+    "recipe",
+    type=click.Path(dir_okay=False),
+    help="YAML: `exitwave init` prints templates, `exitwave calibrate` writes what it measured. A result file gives the recipe that made it.",
+)
+set_option = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Repeatable: a value of the recipe, e.g. calibration.energy_eV='300 kV'. Flags win over it.",
+)

@@ -1,176 +1,214 @@
-"""Calibration recipes: commented YAML that `calibrate` writes and `reconstruct` reads back."""
+"""The kinds of recipe, made from the options of the rooms, and reading them for the verbs."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
-import yaml
+from pydantic import Field
 
 from exitwave import __version__
-from exitwave.core import FormatError, InputError, aberrations, parse_quantity
-from exitwave.core.aberrations import focus_in_words
-from exitwave.core.errors import suggest
-from exitwave.data import Calibration, Quantity
+from exitwave.core import InputError
+from exitwave.data import Calibration
 from exitwave.io import writing
+from exitwave.io.recipes import (
+    CALIBRATION_SECTION,
+    DEAD_SECTION,
+    NOTES_SECTION,
+    QUIET,
+    Document,
+    Kind,
+    Recipe,
+    RecipeModel,
+    calibration_in,
+    kind_of,
+    live_pixels,
+    model_of,
+    read_document,
+    recipe_of,
+    recipe_text,
+    record_of,
+    section_of,
+    with_values,
+)
+from exitwave.io.recipes.calibration import MEANING
+from exitwave.io.recipes.foreign import recognised
+from exitwave.recon.options import CALIBRATE_MEANING, RECONSTRUCT_MEANING, CalibrateOptions, ReconstructOptions
+from exitwave.simulate.recipe import MEANING as SIMULATE_MEANING
+from exitwave.simulate.recipe import FourDRecipe
 
-MEANING = {
-    "energy_eV": "beam energy, eV",
-    "semiangle_mrad": "convergence semi-angle, mrad",
-    "scan_step_y_A": "scan step between rows, A",
-    "scan_step_x_A": "scan step along a row, A",
-    "detector_mrad": "angle of one detector pixel, mrad",
-    "centre_y_px": "undiffracted beam in the frame, pixel index",
-    "centre_x_px": "",
-    "semiangle_px": "radius of the bright-field disk, pixels",
-    "ellipticity": "axis ratio of the disk minus one",
-    "ellipticity_deg": "its long axis, degrees from +x toward +y",
-    "rotation_deg": "detector to scan, degrees from +x toward +y",
-    "transpose": "whether detector axes are exchanged before that rotation",
-    "twin": "what settled rotation + 180 degrees with the opposite defocus and phase",
-    "counts_per_electron": "detector counts that one electron makes",
-    "fano": "variance over mean of one pixel",
-    "neighbour_correlation": "correlation of touching pixels",
-}
-UNITS = {
-    "energy_eV": "eV",
-    "semiangle_mrad": "mrad",
-    "scan_step_y_A": "A",
-    "scan_step_x_A": "A",
-    "detector_mrad": "mrad",
-    "rotation_deg": "deg",
-    "ellipticity_deg": "deg",
-}
-SOURCES = ("measured", "given", "file", "assumed", "missing")
+__all__ = ["MEANING", "calibration_yaml", "checked_for", "document_in", "kinds", "loaded", "made", "read_calibration", "write_text"]
 
 
-def calibration_yaml(calibration: Calibration, dead: np.ndarray, notes: Sequence[str], what: str) -> str:
-    """The text of a recipe. `dead` (n, 2) are detector pixels (y, x) to leave out."""
-    lines = [
-        f"# Calibration of {what}, by exitwave {__version__}. Use: exitwave reconstruct FILE --recipe THIS --method ssb -o OUT.h5",
-        "# A value is {value, sigma (one standard error, null: not known), source} or just the value.",
-        "schema: 1",
-        "kind: calibration",
-        "calibration:",
-    ]
-    for name, meaning in MEANING.items():
-        quantity = getattr(calibration, name)
-        if quantity.known:
-            lines += ([f"  # {meaning}"] if meaning else []) + [f"  {name}: {_flow(quantity)}"]
-    if calibration.aberrations:
-        lines += ["  # Krivanek names, A and degrees; C10 < 0 is underfocus; angles in the scan's frame", "  aberrations:"]
-        for name, quantity in calibration.aberrations.items():
-            words = f"  # {focus_in_words(float(quantity.value))}" if name == "C10_A" and quantity.value is not None else ""
-            lines.append(f"    {name}: {_flow(quantity)}{words}")
-    lines += ["# detector pixels (y, x) that are left out", f"dead_px: {np.asarray(dead).tolist()}"]
-    if notes:
-        lines += ["# what the fit found", yaml.safe_dump({"notes": list(notes)}, width=140, allow_unicode=True).rstrip()]
-    return "\n".join(lines) + "\n"
+class _CalibrationRecipe(RecipeModel):
+    """What `calibrate` writes."""
 
 
-def write_text(path: str | os.PathLike[str], text: str, force: bool) -> None:
-    """A text file that appears whole or not at all."""
-    with writing(path, force) as partial:
-        partial.write_text(text, encoding="utf-8")
+@cache
+def kinds() -> Mapping[str, Kind]:
+    """Every kind of recipe by name."""
+    sections = {"calibration": CALIBRATION_SECTION, "dead_px": DEAD_SECTION}
+    calibrate = model_of(CalibrateOptions, CALIBRATE_MEANING, sections={"calibration": CALIBRATION_SECTION})
+    reconstruct = model_of(ReconstructOptions, RECONSTRUCT_MEANING, sections=sections, required=frozenset({"method"}))
+    simulate = model_of(FourDRecipe, SIMULATE_MEANING)
+    return {
+        "simulate": Kind(
+            name="simulate",
+            about="4D-STEM counts of a specimen that need not exist.",
+            use="Use: exitwave simulate THIS -o SCAN.h5",
+            model=simulate,
+            build=lambda model: record_of(FourDRecipe, model),
+        ),
+        "calibrate": Kind(
+            name="calibrate",
+            about="Measuring the instrument from a scan.",
+            use="Use: exitwave calibrate SCAN --recipe THIS -o CALIBRATION.yaml",
+            model=calibrate,
+            build=lambda model: record_of(CalibrateOptions, model),
+        ),
+        "reconstruct": Kind(
+            name="reconstruct",
+            about="A phase image of a scan.",
+            use="Use: exitwave reconstruct SCAN --recipe THIS -o OUT.h5",
+            model=reconstruct,
+            build=lambda model: record_of(ReconstructOptions, model),
+        ),
+        "calibration": Kind(
+            name="calibration",
+            about="The calibration of a scan.",
+            use="Use: exitwave reconstruct SCAN --recipe THIS --method ssb -o OUT.h5",
+            model=_calibration_model(calibrate),
+            build=lambda model: None,
+        ),
+    }
 
 
-def load_yaml(path: str) -> dict[str, Any]:
-    """The mapping in a YAML file.
+def _calibration_model(calibrate: type[RecipeModel]) -> type[RecipeModel]:
+    import pydantic
+
+    asked: Any = (calibrate | None, Field(default=None, description="what was asked of exitwave calibrate", json_schema_extra=QUIET))
+    sections: dict[str, Any] = {"calibration": CALIBRATION_SECTION, "dead_px": DEAD_SECTION, "notes": NOTES_SECTION, "asked": asked}
+    return pydantic.create_model("CalibrationRecipe", __base__=_CalibrationRecipe, **sections)
+
+
+def loaded(path: str, wanted: Collection[str], sets: Sequence[str] = (), default: str | None = None) -> Recipe:
+    """The recipe in a file, with `--set` values on top, for a verb that takes the kinds `wanted`.
 
     Raises:
-        InputError: no such file.
-        FormatError: no YAML, or no mapping.
+        InputError: no such file, a kind that the verb does not take, parameters of another program, or problems (all of them are named).
+        FormatError: no YAML, or a later version.
     """
-    if not os.path.isfile(path):
-        raise InputError(f"there is no recipe {path}")
-    try:
-        with open(path, encoding="utf-8") as file:
-            tree = yaml.safe_load(file)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        raise FormatError(
-            f"{path} is not YAML", got=f"line {where.line + 1}: {getattr(error, 'problem', '')}" if where else type(error).__name__
-        ) from error
-    if not isinstance(tree, dict):
-        raise FormatError(f"{path} is no recipe", expected="a mapping of names to values", got=type(tree).__name__)
-    return tree
+    return checked_for(document_in(path), wanted, sets, default)
+
+
+def document_in(path: str) -> Document:
+    """The document in a YAML file, or the recipe that a result file carries.
+
+    Raises:
+        InputError, FormatError: no such file, no YAML, no result.
+    """
+    if not path.lower().endswith((".h5", ".hdf5", ".nxs")):
+        return read_document(path)
+    from exitwave.io import read_result
+
+    return Document(tree=stored(read_result(path).recipe), lines={}, what=path)
+
+
+def stored(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe inside a result without what describes the run alone."""
+    return {name: _listed(value) for name, value in tree.items() if name not in ("verb", "memory_bytes")}
+
+
+def _listed(value: Any) -> Any:
+    """Arrays and tuples as lists, mappings as dicts."""
+    if isinstance(value, Mapping):
+        return {name: _listed(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_listed(inner) for inner in value]
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def checked_for(
+    document: Document, wanted: Collection[str], sets: Sequence[str] = (), default: str | None = None, flags: Mapping[str, Any] | None = None
+) -> Recipe:
+    """As `loaded`, for a document, with the values of flags on top of everything."""
+    refuse_foreign(document)
+    document = whole(with_values(document, sets), wanted)
+    document = replace(document, tree={**document.tree, **(flags or {})})
+    kind = kind_of(document, kinds(), default or guessed(document.tree, wanted))
+    if kind.name not in wanted:
+        raise InputError(f"{document.what} is a recipe of another kind", expected=" or ".join(wanted), got=kind.name, remedy=kind.use)
+    return recipe_of(document, kind)
+
+
+def refuse_foreign(document: Document) -> None:
+    """Refuse parameters of another program, with the command that converts them.
+
+    Raises:
+        InputError: they are.
+    """
+    program = None if "kind" in document.tree else recognised(document.tree)
+    if program is not None:
+        raise InputError(
+            f"{document.what} holds parameters of {program}",
+            expected="a recipe of exitwave",
+            remedy=f"convert them: exitwave init calibration --from {document.what} > recipe.yaml",
+        )
+
+
+def whole(document: Document, wanted: Collection[str] = ("calibration",)) -> Document:
+    """The document; bare fields of a calibration, without a kind, are put under `calibration`."""
+    tree = document.tree
+    names = {f.name for f in fields(Calibration)}  # type: ignore[arg-type]
+    if "calibration" not in wanted or "kind" in tree or "calibration" in tree or not names & set(tree) or "method" in tree:
+        return document
+    apart = {name: tree[name] for name in ("schema", "dead_px", "notes") if name in tree}
+    inner = {name: value for name, value in tree.items() if name not in apart}
+    lines = {name if name.split(".")[0] in apart else f"calibration.{name}": line for name, line in document.lines.items()}
+    return replace(document, tree={**apart, "calibration": inner}, lines=lines)
+
+
+def guessed(tree: Mapping[str, Any], wanted: Collection[str]) -> str | None:
+    """The kind of a tree that does not say: by the key that only this kind has."""
+    for key, kind in (("method", "reconstruct"), ("specimen", "simulate"), ("calibration", "calibration")):
+        if key in tree and kind in wanted:
+            return kind
+    return "calibration" if "calibration" in wanted and tree and "schema" not in tree else None
 
 
 def read_calibration(path: str, frame: tuple[int, int]) -> tuple[Calibration, np.ndarray | None]:
     """The calibration in a recipe, and the mask of live pixels (ky, kx) where it names dead ones.
 
     Raises:
-        InputError: no such file, an unknown field or aberration (with a suggestion), a value that is none.
-        FormatError: a file that is no recipe.
+        InputError, FormatError: as `loaded`; dead pixels outside the frame.
     """
-    tree = load_yaml(path)
-    body = tree.get("calibration", None if "kind" in tree else tree)
-    if not isinstance(body, dict):
-        raise FormatError(f"{path} holds no calibration", expected="a mapping `calibration:`")
-    known = {f.name for f in fields(Calibration)}  # type: ignore[arg-type]
-    unknown = next((name for name in body if name not in known), None)
-    if unknown is not None:
-        raise InputError(f"unknown calibration field {unknown!r} in {path}", remedy=suggest(str(unknown), known))
-    flat = {name: _quantity(value, name) for name, value in body.items() if name != "aberrations"}
-    nested = body.get("aberrations") or {}
-    if not isinstance(nested, dict):
-        raise FormatError(f"aberrations in {path} are no mapping", expected="C10_A: -500")
-    for name in nested:
-        aberrations({name: 0.0})
-    terms = {name: _quantity(value, name) for name, value in nested.items()}
-    return Calibration(**flat, aberrations=terms), _mask(tree.get("dead_px"), frame, path)
+    values = loaded(path, ("calibration", "reconstruct")).values
+    return calibration_in(values.calibration), live_pixels(values.dead_px, frame, path)
 
 
-def _quantity(value: Any, name: str) -> Quantity:
-    if isinstance(value, dict):
-        extra = set(value) - {"value", "sigma", "source"}
-        if extra or value.get("source", "given") not in SOURCES:
-            raise FormatError(f"{name} is no quantity", expected=f"value, sigma and source ({', '.join(SOURCES)})", got=value)
-        sigma = value.get("sigma")
-        return Quantity(value=_number(value.get("value"), name), sigma=None if sigma is None else float(sigma), source=value.get("source", "given"))
-    return Quantity(value=_number(value, name), source="missing" if value is None else "given")
-
-
-def _number(value: Any, name: str) -> float | bool | str | None:
-    if value is None or isinstance(value, bool) or name == "twin":
-        return value
-    if name == "transpose":
-        raise InputError("transpose is true or false", got=value)
-    unit = UNITS.get(name, "deg" if name.startswith("phi") else "A" if name.startswith("C") else "1")
-    if not isinstance(value, (int, float, str)):
-        raise InputError(f"{name} is no number", got=value)
-    return parse_quantity(value, unit, name)
-
-
-def _mask(dead: Any, frame: tuple[int, int], path: str) -> np.ndarray | None:
-    if not dead:
-        return None
-    alive = np.ones(frame, dtype=bool)
-    try:
-        rows, columns = np.asarray(dead, dtype=np.int64).reshape(-1, 2).T
-        alive[rows, columns] = False
-    except (ValueError, TypeError, IndexError) as error:
-        raise FormatError(f"dead_px in {path} does not fit the detector", expected=f"pairs (y, x) inside {frame}") from error
-    return alive
-
-
-def _flow(quantity: Quantity) -> str:
-    value = quantity.value
-    text = (
-        "null"
-        if value is None
-        else str(value).lower()
-        if isinstance(value, bool)
-        else f"{value:.8g}"
-        if isinstance(value, (int, float))
-        else f'"{value}"'
+def calibration_yaml(calibration: Calibration, dead: np.ndarray, notes: Sequence[str], what: str, asked: Recipe | None = None) -> str:
+    """The text of a recipe. `dead` (n, 2) are detector pixels (y, x) to leave out; `asked` is the recipe that was carried out."""
+    header = (
+        f"Calibration of {' '.join(what.split())}, by exitwave {__version__}. Use: exitwave reconstruct FILE --recipe THIS --method ssb -o OUT.h5",
+        "A value is {value, sigma (one standard error, null: not known), source} or just the value.",
     )
-    sigma = "null" if quantity.sigma is None else f"{quantity.sigma:.3g}"
-    return f"{{value: {_yaml_number(text)}, sigma: {_yaml_number(sigma)}, source: {quantity.source}}}"
+    pairs = tuple((int(y), int(x)) for y, x in np.asarray(dead).reshape(-1, 2))
+    values = kinds()["calibration"].model(calibration=section_of(calibration), dead_px=pairs, notes=tuple(notes), asked=asked and asked.values)
+    return recipe_text(Recipe(kind="calibration", values=values, header=header))
 
 
-def _yaml_number(text: str) -> str:
-    """YAML 1.1 reads 1e-05 as text: a mantissa needs its point."""
-    mantissa, e, exponent = text.partition("e")
-    return f"{mantissa}.0e{exponent}" if e and mantissa.lstrip("-").isdigit() else text
+def made(kind: str, tree: Mapping[str, Any]) -> Recipe:
+    """The recipe of a tree of values in our own types.
+
+    Raises:
+        InputError: what is wrong with it.
+    """
+    return recipe_of(Document(tree=tree, lines={}, what=f"the options of {kind}"), kinds()[kind])
+
+
+def write_text(path: str | os.PathLike[str], text: str, force: bool) -> None:
+    """A text file that appears whole or not at all."""
+    with writing(path, force) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -1,20 +1,25 @@
 """From what is known and what is asked to a phase image on disk."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 import click
 
-from exitwave.cli.calibrate import measured
+from exitwave.cli.calibrate import measured, typed_rotation
 from exitwave.cli.corrections import known_alive
-from exitwave.cli.recipes import read_calibration
+from exitwave.cli.recipes import checked_for, document_in, guessed
 from exitwave.cli.session import emit, layered, overridden, peak_bytes, progress
 from exitwave.cli.told import Making
 from exitwave.cli.work import Reconstructed, direct, recipe_of, require, save_direct, title_of
-from exitwave.core import record
+from exitwave.core import InputError, record
 from exitwave.data import Calibration, Dataset4D
+from exitwave.io.recipes import Document, calibration_in, live_pixels, record_of
+from exitwave.recon.direct.methods import METHODS
+from exitwave.recon.options import ReconstructOptions
+
+WANTED = ("reconstruct", "calibration")
 
 
 @record
@@ -26,27 +31,58 @@ class Outputs:
     tiff: str | None = None
 
 
+@record
+class Asked:
+    """What is asked of a reconstruction, and what is known beside the scan's own file."""
+
+    options: ReconstructOptions
+    calibration: Calibration
+    dead_px: tuple[tuple[int, int], ...]
+    what: str
+
+
+def asked_of(recipe: str | None, sets: Sequence[str], flags: Mapping[str, Any]) -> Asked:
+    """A recipe of kind reconstruct or calibration with --set on top, and flags (None: not given) on top of that.
+
+    Raises:
+        InputError: no method, an unknown one, a factor out of range; as `exitwave.cli.recipes.loaded`.
+        FormatError: no recipe.
+    """
+    typed = {name: value for name, value in flags.items() if value is not None}
+    if recipe is None:
+        document = Document(tree={"kind": "reconstruct" if sets else "calibration"}, lines={}, what="what is asked")
+    else:
+        document = document_in(recipe)
+    kind = document.tree.get("kind", guessed(document.tree, WANTED))
+    given = checked_for(document, WANTED, sets, flags=typed if kind == "reconstruct" else None)
+    if given.kind == "reconstruct":
+        options = record_of(ReconstructOptions, given.values)
+    elif "method" in typed:
+        options = ReconstructOptions(**typed)
+    else:
+        raise InputError("no method is named", expected=", ".join(METHODS), remedy="pass --method, or --recipe with a recipe of kind reconstruct")
+    return Asked(options=options, calibration=calibration_in(given.values.calibration), dead_px=given.values.dead_px, what=document.what)
+
+
 def run(
     data: Dataset4D,
-    method: str,
+    asked: Asked,
     outputs: Outputs,
     *,
-    recipe: str | None,
-    twin: str | None,
-    upsample: int,
     optics: Mapping[str, Any],
     budget: int,
     force: bool,
     as_json: bool,
     making: Making | None = None,
 ) -> None:
-    """Reconstruct, write, say what came out. `twin` is None unless the scan is calibrated first."""
+    """Reconstruct, write, say what came out."""
     started = perf_counter()
-    frame = data.shape[2], data.shape[3]
-    from_recipe, mask = (Calibration(), None) if recipe is None else read_calibration(recipe, frame)
-    known = overridden(layered(data.calibration, from_recipe), **optics)
-    if twin is not None:
-        found = measured(data, known, twin, optics["rotation_deg"], budget)
+    options = asked.options
+    method, upsample = options.method, options.upsample
+    mask = live_pixels(asked.dead_px, (data.shape[2], data.shape[3]), asked.what)
+    known = overridden(layered(data.calibration, asked.calibration), **optics)
+    if options.calibrate:
+        found = measured(data, known, options.twin, typed_rotation(overridden(asked.calibration, **optics)), budget)
         known, mask = overridden(found.calibration, **optics), found.alive
     mask = known_alive(data, mask)
     require(known, method)

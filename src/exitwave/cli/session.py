@@ -75,8 +75,6 @@ def overridden(
     Raises:
         InputError: an aberration that is unknown or given twice, a value that must be positive.
     """
-    from exitwave.core import aberrations
-
     for flag, value in (("--energy-eV", energy_eV), ("--semiangle-mrad", semiangle_mrad), ("--detector-mrad", detector_mrad)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{flag} must be positive", got=value)
@@ -93,7 +91,7 @@ def overridden(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"--aberration {twice} is given twice", remedy="keep one of them")
-    typed = aberrations(dict(aberration)).polar()
+    typed = dict(aberration)
     known = known.updated(**{name: Quantity(value=value, source="given") for name, value in flags.items() if value is not None})
     return known.updated(aberrations={name: Quantity(value=value, source="given") for name, value in typed.items()})
 

@@ -1,62 +1,42 @@
 """Recipes of simulations, and running them."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from time import perf_counter
-from types import MappingProxyType
 from typing import Any
 
 import click
-import pydantic
 
-from exitwave.cli.recipes import load_yaml
+from exitwave.cli.recipes import checked_for, document_in
 from exitwave.cli.session import emit, peak_bytes, progress
-from exitwave.core import InputError, aberrations, parse_quantity, to
-from exitwave.core.errors import suggest
+from exitwave.core import InputError, to
 from exitwave.io import read_about
+from exitwave.io.recipes import Document, record_of
 from exitwave.simulate import FourDRecipe, experiment_of, write_fourd
 
-SUFFIXES = {"_eV": "eV", "_mrad": "mrad", "_A": "A", "_deg": "deg"}
 
-
-def recipe_from(specimen: str, changes: Mapping[str, Any]) -> FourDRecipe:
-    """A recipe from a YAML file or the name of a specimen, with what was typed on top.
+def recipe_from(specimen: str, changes: Mapping[str, Any], sets: Sequence[str] = ()) -> FourDRecipe:
+    """A recipe from a YAML file or the name of a specimen, with `--set` values on top of it and flags on top of those.
 
     Raises:
-        InputError: an unknown key (with a suggestion), a value of the wrong kind, an unknown aberration.
+        InputError: an unknown key (with a suggestion), a value of the wrong kind, an unknown aberration, another kind of recipe.
     """
-    tree = load_yaml(specimen) if specimen.lower().endswith((".yaml", ".yml")) else {"specimen": specimen}
-    tree = {name: value for name, value in tree.items() if name not in ("schema", "kind")}
-    known = {f.name for f in fields(FourDRecipe)}  # type: ignore[arg-type]
-    unknown = next((name for name in tree if name not in known), None)
-    if unknown is not None:
-        raise InputError(f"unknown key {unknown!r} in {specimen}", remedy=suggest(str(unknown), known))
+    from_file = specimen.lower().endswith((".yaml", ".yml"))
+    document = document_in(specimen) if from_file else Document(tree={"specimen": specimen}, lines={}, what="the recipe")
     typed = {name: value for name, value in changes.items() if value is not None and name != "aberration"}
     if changes.get("aberration"):
-        typed["aberrations"] = dict(changes["aberration"])
-    values = {name: _plain(name, value) for name, value in {**tree, **typed}.items()}
-    if "aberrations" in values:
-        values["aberrations"] = MappingProxyType(aberrations(values["aberrations"]).polar())
-    return FourDRecipe(**values)
+        typed["aberrations"] = _terms(changes["aberration"])
+    recipe = checked_for(document, ("simulate",), sets, default="simulate", flags=typed)
+    return record_of(FourDRecipe, recipe.values)
 
 
-def _plain(name: str, value: Any) -> Any:
-    """A value in the recipe's own unit and type."""
-    unit = next((u for suffix, u in SUFFIXES.items() if name.endswith(suffix)), None)
-    if isinstance(value, str) and unit is not None:
-        return parse_quantity(value, unit, name)
-    if name == "aberrations":
-        if not isinstance(value, Mapping):
-            raise InputError("aberrations are names with values", expected="e.g. {C10_A: -300}", got=value)
-        return {
-            key: parse_quantity(v, "deg" if str(key).startswith("phi") else "A", str(key)) if isinstance(v, str) else v for key, v in value.items()
-        }
-    wanted = next(f.type for f in fields(FourDRecipe) if f.name == name)  # type: ignore[arg-type]
-    try:
-        return pydantic.TypeAdapter(wanted).validate_python(value)
-    except pydantic.ValidationError as error:
-        raise InputError(f"{name} cannot be read", expected=str(getattr(wanted, "__name__", wanted)), got=repr(value)) from error
+def _terms(given: Sequence[tuple[str, float]]) -> dict[str, float]:
+    names = [name for name, _ in given]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"--aberration {twice} is given twice", remedy="keep one of them")
+    return dict(given)
 
 
 def run(recipe: FourDRecipe, output: str, *, blind: bool, budget: int, device: str, force: bool, as_json: bool) -> None:

@@ -10,16 +10,17 @@ import torch
 from exitwave.cli.recipes import calibration_yaml, write_text
 from exitwave.cli.session import Progress, peak_bytes
 from exitwave.cli.told import Making, made_from
-from exitwave.core import CalibrationError, InputError, record
+from exitwave.core import CalibrationError, record
 from exitwave.core.aberrations import focus_in_words
 from exitwave.data import Calibration, Dataset4D
 from exitwave.io import Plane, write_result, write_tiff
+from exitwave.io.recipes import Recipe
 from exitwave.plot import Curve, full_plane
 from exitwave.plot.spectra import significant
 from exitwave.recon.calibrate import Calibrated
 from exitwave.recon.direct.dense import DirectImage, reconstruct
 from exitwave.recon.direct.geometry import Geometry, geometry
-from exitwave.recon.direct.weights import weight_named
+from exitwave.recon.direct.methods import check_method
 from exitwave.signal import RingCorrelation, frc
 
 
@@ -54,7 +55,7 @@ def require(calibration: Calibration, method: str) -> None:
         CalibrationError: naming the flag, and the verb that measures it.
         InputError: an unknown method.
     """
-    weight_named(method)
+    check_method(method)
     for name in ("energy_eV", "semiangle_mrad", "scan_step_y_A", "detector_mrad", "rotation_deg", "transpose"):
         if not getattr(calibration, name).known:
             _missing(name, calibration)
@@ -174,10 +175,10 @@ def dead_px(alive: np.ndarray) -> np.ndarray:
     return np.argwhere(~alive)
 
 
-def save_calibrated(done: Calibrated, *, output: str | None, png: str | None, what: str, force: bool) -> None:
-    """The recipe and the picture of a calibration."""
+def save_calibrated(done: Calibrated, *, output: str | None, png: str | None, what: str, force: bool, asked: Recipe | None = None) -> None:
+    """The recipe and the picture of a calibration; `asked` is the recipe of kind calibrate that was carried out."""
     if output:
-        write_text(output, calibration_yaml(done.calibration, dead_px(done.alive), done.notes, what), force)
+        write_text(output, calibration_yaml(done.calibration, dead_px(done.alive), done.notes, what, asked), force)
     if png:
         from exitwave.plot import calibration_figure, save
 
@@ -207,8 +208,10 @@ def table_of(calibration: Calibration) -> str:
 
 
 def recipe_of(method: str, upsample: int, calibration: Calibration, memory: int, alive: np.ndarray | None) -> dict[str, Any]:
-    """What is stored so that the same image can be made again. `alive` (ky, kx) marks the detector pixels that count; None: all."""
+    """The recipe of kind reconstruct that makes the same image again. `alive` (ky, kx) marks the detector pixels that count; None: all."""
     return {
+        "schema": 1,
+        "kind": "reconstruct",
         "verb": "reconstruct",
         "method": method,
         "upsample": upsample,
@@ -224,15 +227,3 @@ def _numpy(image: torch.Tensor) -> np.ndarray:
 
 def _whole_noise(image: DirectImage) -> np.ndarray:
     return full_plane(image.noise.numpy(), image.image.shape[1]).real
-
-
-def check_upsample(upsample: int) -> None:
-    """Refuse a factor that the executor will not take.
-
-    Raises:
-        InputError: outside 1 to 16.
-    """
-    if not 1 <= upsample <= 16:
-        raise InputError(
-            "the upsampling factor is out of range", expected="1 to 16", got=upsample, remedy="`exitwave plan` says which one the scan needs"
-        )

@@ -63,6 +63,31 @@ class FourDRecipe:
 
 
 def recipe_json(recipe: FourDRecipe) -> str:
-    """The recipe as JSON text."""
+    """The recipe as JSON text: as a YAML document it is a recipe of kind simulate again."""
     plain = asdict(replace(recipe, aberrations=dict(recipe.aberrations)))  # type: ignore[call-overload, type-var]
-    return json.dumps(plain)
+    return json.dumps({"schema": 1, "kind": "simulate", **plain})
+
+
+# What each field is, with its unit: the comments of templates.
+MEANING: Mapping[str, str] = MappingProxyType(
+    {
+        "specimen": "a built-in specimen (graphene, MoS2, Si, SrTiO3, Au-nanoparticle) or a structure file",
+        "energy_eV": "beam energy, eV",
+        "semiangle_mrad": "convergence semi-angle, mrad",
+        "aberrations": "Krivanek names, A and degrees, e.g. C10_A, C12_A, phi12_deg; C10 < 0 is underfocus; angles in the scan's frame",
+        "scan_shape": "scan positions [y, x]",
+        "scan_step_A": "scan step, A",
+        "field_A": "extent of the specimen [y, x], A; null: what scan and probe need",
+        "detector_px": "detector pixels [y, x]",
+        "detector_mrad": "angle of one detector pixel, mrad",
+        "centre_offset_px": "undiffracted beam off the middle of the frame [y, x], pixels",
+        "rotation_deg": "detector to scan, degrees from +x toward +y",
+        "transpose": "whether detector axes are exchanged before that rotation",
+        "dose_e_per_A2": "electrons per square Angstrom",
+        "counts_per_electron": "counts that one electron makes, at least 1",
+        "slice_A": "thickness of a slice, A",
+        "thickness_A": "thickness of a crystal or film, A; null: the specimen's own",
+        "configurations": "frozen phonon configurations; 0 smears atoms by their thermal motion",
+        "seed": "seed of everything random",
+    }
+)

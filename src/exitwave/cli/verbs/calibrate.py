@@ -4,7 +4,16 @@ from typing import Any
 
 import click
 
-from exitwave.cli.options import calibration_options, correction_options, file_options, force_option, json_option, work_options
+from exitwave.cli.options import (
+    calibration_options,
+    correction_options,
+    file_options,
+    force_option,
+    json_option,
+    recipe_option,
+    set_option,
+    work_options,
+)
 
 TWINS = ("positive-phase", "underfocus", "overfocus", "none")
 
@@ -16,10 +25,11 @@ TWINS = ("positive-phase", "underfocus", "overfocus", "none")
 @click.option(
     "--twin",
     type=click.Choice(TWINS),
-    default="positive-phase",
-    show_default=True,
-    help="What settles rotation + 180 degrees with the opposite defocus and phase. --rotation-deg (within 90 degrees) settles it too.",
+    help="What settles rotation + 180 degrees with the opposite defocus and phase [default: positive-phase]. "
+    "--rotation-deg (within 90 degrees) settles it too.",
 )
+@recipe_option
+@set_option
 @calibration_options
 @correction_options
 @file_options
@@ -30,7 +40,9 @@ def command(
     file: str,
     output: str | None,
     png: str | None,
-    twin: str,
+    twin: str | None,
+    recipe: str | None,
+    sets: tuple[str, ...],
     reader: str | None,
     shape: tuple[int, ...] | None,
     dtype: str | None,
@@ -50,19 +62,18 @@ def command(
       exitwave calibrate scan.h5 -o recipe.yaml --png fit.png
       exitwave calibrate cryo.h5 --energy-eV "300 kV" --twin underfocus -o recipe.yaml
     """
-    from exitwave.cli.calibrate import run
+    from exitwave.cli.calibrate import asked_of, run
     from exitwave.cli.corrections import corrected, taken
-    from exitwave.cli.session import begin, check_outputs, opened, overridden
+    from exitwave.cli.session import begin, check_outputs, opened
 
-    asked = taken(optics)
+    corrections = taken(optics)
+    asked = asked_of(recipe, sets, twin, optics)
     check_outputs(force, output, png)
     budget = begin(threads, memory)
-    data = corrected(opened(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape), asked)
+    data = corrected(opened(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape), corrections)
     run(
         data,
-        overridden(data.calibration, **optics),
-        twin,
-        optics["rotation_deg"],
+        asked,
         output=output,
         png=png,
         budget=budget,

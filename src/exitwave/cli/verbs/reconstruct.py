@@ -12,6 +12,7 @@ from exitwave.cli.options import (
     force_option,
     json_option,
     recipe_option,
+    set_option,
     work_options,
 )
 from exitwave.cli.verbs.calibrate import TWINS
@@ -19,16 +20,17 @@ from exitwave.cli.verbs.calibrate import TWINS
 
 @click.command(name="reconstruct")
 @click.argument("file")
-@click.option("--method", "-m", required=True, help="parallax, flipped-parallax, ssb or icom.")
+@click.option("--method", "-m", help="parallax, flipped-parallax, ssb, icom, obf, wiener or lsq.")
 @click.option("--output", "-o", required=True, type=click.Path(), help="HDF5 result as NeXus (NXem), or a Zarr folder where it ends in .zarr.")
 @click.option("--png", type=click.Path(dir_okay=False), help="Phase, FFT and transfer as a picture.")
 @click.option("--tiff", type=click.Path(dir_okay=False), help="The phase as calibrated 32-bit TIFF.")
 @recipe_option
+@set_option
 @click.option("--calibrate", "calibrate_first", is_flag=True, help="Measure rotation, handedness, aberrations first.")
 @click.option(
-    "--twin", type=click.Choice(TWINS), default="positive-phase", show_default=True, help="With --calibrate: what settles the 180-degree twin."
+    "--twin", type=click.Choice(TWINS), help="With --calibrate: what settles the 180-degree twin.  [default: positive-phase]"
 )
-@click.option("--upsample", type=int, default=1, show_default=True, help="Image pixels per scan step; `exitwave plan` says how many the optics hold.")
+@click.option("--upsample", type=int, help="Image pixels per scan step; `exitwave plan` says how many the optics hold.  [default: 1]")
 @click.option("--about", multiple=True, help="Repeatable, what NeXus asks: atom_types=Mo,S, is_simulation=false ...")
 @click.option("--no-hash", is_flag=True, help="Leave out the SHA-256 of a huge input; the result says so.")
 @calibration_options
@@ -40,14 +42,15 @@ from exitwave.cli.verbs.calibrate import TWINS
 @json_option
 def command(
     file: str,
-    method: str,
+    method: str | None,
     output: str,
     png: str | None,
     tiff: str | None,
     recipe: str | None,
+    sets: tuple[str, ...],
     calibrate_first: bool,
-    twin: str,
-    upsample: int,
+    twin: str | None,
+    upsample: int | None,
     about: tuple[str, ...],
     no_hash: bool,
     reader: str | None,
@@ -61,7 +64,7 @@ def command(
     as_json: bool,
     **optics: Any,
 ) -> None:
-    """The phase in FILE by a direct method. Flags override the recipe, the recipe overrides the file.
+    """The phase in FILE by a direct method. Flags override --set, --set overrides the recipe, the recipe overrides the file.
 
     \b
     Example:
@@ -69,27 +72,21 @@ def command(
       exitwave reconstruct scan.h5 --method flipped-parallax --calibrate -o phase.h5 --upsample 2
     """
     from exitwave.cli.corrections import corrected, taken
-    from exitwave.cli.reconstruct import Outputs, run
+    from exitwave.cli.reconstruct import Outputs, asked_of, run
     from exitwave.cli.session import begin, check_outputs, only_cpu, opened
     from exitwave.cli.told import Making, about_of, opened_as
-    from exitwave.cli.work import check_upsample
-    from exitwave.recon.direct.weights import weight_named
 
-    asked = taken(optics)
-    weight_named(method)
-    check_upsample(upsample)
+    corrections = taken(optics)
+    asked = asked_of(recipe, sets, {"method": method, "upsample": upsample, "calibrate": calibrate_first or None, "twin": twin})
     only_cpu(device)
     making = Making(hashed=not no_hash, about=about_of(about))
     check_outputs(force, output, png, tiff)
     budget = begin(threads, memory)
     data = opened(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape)
     run(
-        corrected(opened_as(data, shape=shape, dtype=dtype, scan_shape=scan_shape), asked),
-        method,
+        corrected(opened_as(data, shape=shape, dtype=dtype, scan_shape=scan_shape), corrections),
+        asked,
         Outputs(result=output, png=png, tiff=tiff),
-        recipe=recipe,
-        twin=twin if calibrate_first else None,
-        upsample=upsample,
         optics=optics,
         budget=budget,
         force=force,

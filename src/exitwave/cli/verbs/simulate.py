@@ -2,7 +2,7 @@
 
 import click
 
-from exitwave.cli.options import Named, Step, Unit, Whole, device_option, force_option, json_option, work_options
+from exitwave.cli.options import Named, Step, Unit, Whole, device_option, force_option, json_option, set_option, work_options
 
 
 @click.command(name="simulate")
@@ -25,25 +25,36 @@ from exitwave.cli.options import Named, Step, Unit, Whole, device_option, force_
 @click.option("--configurations", type=int, help="Frozen phonon configurations; 0 smears atoms by their thermal motion.")
 @click.option("--seed", type=int, help="Seed of everything random.  [default: 20260101]")
 @click.option("--blind", is_flag=True, help="Do not write rotation, handedness, centre, aberrations, counts per electron.")
+@set_option
 @work_options
 @device_option
 @force_option
 @json_option
 def command(
-    specimen: str, output: str, blind: bool, threads: int | None, memory: float | None, device: str, force: bool, as_json: bool, **changes: object
+    specimen: str,
+    output: str,
+    blind: bool,
+    sets: tuple[str, ...],
+    threads: int | None,
+    memory: float | None,
+    device: str,
+    force: bool,
+    as_json: bool,
+    **changes: object,
 ) -> None:
     """4D-STEM counts of a built-in specimen (graphene, MoS2, Si, SrTiO3, Au-nanoparticle), a structure file or a YAML recipe.
 
-    The truth (the projected phase) rides along in /truth. Flags override the recipe.
+    The truth (the projected phase) rides along in /truth. Flags override --set, --set overrides the recipe.
 
     \b
     Example:
       exitwave simulate MoS2 -o mos2.h5 --energy-eV "80 kV" --aberration C10_A=-200 --dose-e-per-A2 5000
       exitwave simulate crystal.cif -o scan.h5 --rotation-deg 30 --blind
+      exitwave init simulate > recipe.yaml && exitwave simulate recipe.yaml -o scan.h5 --set aberrations.C10_A="-20 nm"
     """
     from exitwave.cli.session import begin, check_outputs
     from exitwave.cli.simulate import recipe_from, run
 
     check_outputs(force, output)
-    recipe = recipe_from(specimen, changes)
+    recipe = recipe_from(specimen, changes, sets)
     run(recipe, output, blind=blind, budget=begin(threads, memory, device), device=device, force=force, as_json=as_json)
