@@ -15,9 +15,10 @@ from exitwave.core.aberrations import focus_in_words
 from exitwave.data import Calibration, Quantity
 from exitwave.recon.direct.dense import optics_of
 from exitwave.recon.direct.geometry import Geometry, geometry
+from exitwave.recon.direct.overlap import gamma
 from exitwave.recon.direct.weights import WEIGHTS
 
-METHODS = ("parallax", "ssb")
+METHODS = ("parallax", "flipped-parallax", "ssb", "obf")
 FILL = 0.8  # a probe that fills more of the detector's real-space window loses signal to finite pixels (and must be simulated on finer ones)
 FREQUENCIES, CANDIDATES = 400, 24
 LARGEST = 33  # detector pixels across at which transfer is summed: it is smooth in k, so finer cameras change nothing but the time
@@ -165,6 +166,9 @@ def _transfer(g: Geometry, method: str, q_invA: np.ndarray) -> tuple[np.ndarray,
     power = optics.intensity(k[:, 0], k[:, 1])
     share = 1 / float(power.sum())
     qx = torch.from_numpy(q_invA)
+    if method not in WEIGHTS:
+        seen = (gamma(optics, k[:, :1], k[:, 1:], torch.zeros_like(qx), qx, torch.complex128).abs() ** 2 / power[:, None]).sum(0) * share
+        return (torch.sqrt(seen).to(torch.complex128).numpy(), torch.ones_like(seen).numpy())  # white noise: obf, and every method that it becomes
     one = WEIGHTS[method](optics, k[:, :1], k[:, 1:], torch.zeros_like(qx), qx, torch.complex128)
     ctf = (one.weight * one.response).sum(0) * share
     spread: Tensor = (one.weight.abs() ** 2 * power[:, None]).sum(0) * share
