@@ -1,5 +1,6 @@
 """Detector corrections as a person asks for them, and the frames that come of it."""
 
+import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from math import prod
@@ -96,12 +97,11 @@ def _files(asked: Asked) -> dict[str, str]:
 
 def _hashed(path: str, name: str, asked: Asked) -> dict[str, str]:
     file, _ = split_path(path)
-    _source(path) if not _is_recipe(path) else None  # says in a sentence where it is missing
     now = hash_of(file)
     before = (asked.hashes or {}).get(name, now)
     if before != now:
         raise InputError(f"{file} is not the {name} that this result was made with", expected=f"SHA-256 {before}", got=f"SHA-256 {now}")
-    return {"path": path, "sha256": now}
+    return {"path": os.path.abspath(file) + path[len(file) :], "sha256": now}
 
 
 def _source(path: str | None) -> ItemSource | None:

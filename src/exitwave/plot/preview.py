@@ -58,12 +58,16 @@ def _scan(signal: Signal) -> Figure:
     steps = _scan_steps(signal, rows, columns)
     what = f"{len(rows)} x {len(columns)} of {signal.shape[0]} x {signal.shape[1]} positions"
     mean = np.where(live, total / len(indices), np.nan)
-    _show(made, pattern, mean, signal.axes[2:], f"mean pattern of {len(indices)} positions", "mean counts", norm=_power(mean),
+    _show(made, pattern, mean, signal.axes[2:], f"mean pattern of {len(indices)} positions", f"mean {_what(signal)}", norm=_power(mean),
           colours=figures.PATTERN_MAP, pixel=_detector_pixel(signal))
     if 0 < bright.sum() < bright.size:
         pattern.contour(bright, levels=[0.5], colors="white", linewidths=0.9, linestyles="--")
     for axes, image, name in ((left, inside, "inside the dashed line"), (right, outside, "outside of it")):
-        _show(made, axes, image.reshape(len(rows), len(columns)), signal.axes[:2], f"sum {name}\n{what}", "counts", pixel=steps)
+        if min(len(rows), len(columns)) > 1:
+            _show(made, axes, image.reshape(len(rows), len(columns)), signal.axes[:2], f"sum {name}\n{what}", _what(signal), pixel=steps)
+        else:
+            axes.plot(indices, image, color=figures.BLUE, lw=1.0)
+            axes.set(xlabel="position", ylabel="counts", title=f"sum {name}\n{what}")
     return made
 
 
@@ -78,13 +82,13 @@ def _frames(signal: Signal) -> Figure:
     named = ((first, f"first frame{_at(signal, 0)}"), (mean / len(indices), f"mean of {len(indices)} of {count} frames"),
              (last, f"last frame{_at(signal, count - 1)}"))
     for axes, (image, name) in zip(made.subplots(1, 3), named, strict=True):
-        _show(made, axes, image, signal.axes[-2:], name, "counts")
+        _show(made, axes, image, signal.axes[-2:], name, _what(signal))
     return made
 
 
 def _image(signal: Signal) -> Figure:
     made = figures.figure(7.4, 6.4)
-    _show(made, made.subplots(1, 1), signal.frames.read(0, 1)[0], signal.axes, f"{signal.shape[0]} x {signal.shape[1]} pixels", "value")
+    _show(made, made.subplots(1, 1), signal.frames.read(0, 1)[0], signal.axes, f"{signal.shape[0]} x {signal.shape[1]} pixels", _what(signal))
     return made
 
 
@@ -108,7 +112,7 @@ def _spectra(signal: Signal) -> Figure:
     _curve(left, mean / len(indices), signal.axes[-1], f"mean of {len(indices)} of {count} spectra")
     if len(navigation) == 2:
         pixel = _stretched(signal.axes[:2], rows, columns)
-        _show(made, right, sums.reshape(len(rows), len(columns)), signal.axes[:2], "sum of each spectrum", "counts", pixel=pixel)
+        _show(made, right, sums.reshape(len(rows), len(columns)), signal.axes[:2], "sum of each spectrum", _what(signal), pixel=pixel)
     else:
         place = signal.axes[0]
         right.plot(_values(place)[indices], sums, color=figures.BLUE, lw=1.0)
@@ -125,8 +129,8 @@ def _energies(signal: Signal) -> Figure:
     made = figures.figure(13.0, 4.9)
     left, right = made.subplots(1, 2, width_ratios=(1.5, 1.0))
     left.plot(_values(signal.axes[0])[indices], spectrum, color=figures.BLUE, lw=1.2)
-    left.set(xlabel=_label(signal.axes[0]), ylabel="mean counts", title=f"mean of each image, {len(indices)} of {signal.shape[0]} energies")
-    _show(made, right, image / len(indices), signal.axes[1:], "mean image", "mean counts")
+    left.set(xlabel=_label(signal.axes[0]), ylabel=f"mean {_what(signal)}", title=f"mean of each image, {len(indices)} of {signal.shape[0]} energies")
+    _show(made, right, image / len(indices), signal.axes[1:], "mean image", f"mean {_what(signal)}")
     return made
 
 
@@ -212,3 +216,7 @@ def _curve(axes: Axes, values: np.ndarray, axis: Axis, title: str) -> None:
 def _at(signal: Signal, index: int) -> str:
     axis = signal.axes[0]
     return "" if axis.scale is None or len(signal.shape) != 3 else f", {axis.name} = {axis.offset + axis.scale * index:.6g} {axis.unit}".rstrip()
+
+
+def _what(signal: Signal) -> str:
+    return "value" if signal.frames.dtype.kind == "f" else "counts"

@@ -70,6 +70,7 @@ def fit_detector(noise: PatternNoise, known: np.ndarray | None = None) -> Detect
     """
     alive, dead, hot = live_pixels(noise.mean)
     if known is not None:
+        dead += int((alive & ~known).sum())
         alive &= known
     if not noise.counted or noise.differences < 30:
         return DetectorFit(counts_per_electron=MISSING, fano=MISSING, neighbour_correlation=MISSING, alive=alive, dead=dead, hot=hot)

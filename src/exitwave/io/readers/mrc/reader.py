@@ -1,5 +1,6 @@
 """Reading MRC2014 (https://www.ccpem.ac.uk/mrc_format/mrc2014.php): modes 0, 1, 2, 6 and 12, both byte orders, any extended header."""
 
+import json
 import os
 import struct
 from math import isfinite, prod
@@ -18,6 +19,7 @@ OTHER_MODES = {3: "complex integers", 4: "complex numbers", 101: "two pixels of 
 ORDERS = {0x44: "<", 0x11: ">"}  # first byte of the machine stamp
 VOLUMES_FROM = 401  # space groups from here on: a stack of volumes of mz sections each
 LONGEST = 1 << 18  # of a side file
+OURS, LONGEST_OURS = b"EXWV", 1 << 26  # type of the extended header that exitwave writes: attributes as JSON
 
 
 def open_frames(path: str, inside: str, options: Options) -> Opened:
@@ -33,6 +35,7 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
     refuse_layout(options, CARD)
     with open(path, "rb") as file:
         head = file.read(HEADER)
+        ours = file.read(min(LONGEST_OURS, max(0, struct.unpack("<i", head[92:96])[0]))) if head[104:108] == OURS else b""
     order = _order(head, path)
     words = struct.unpack(order + "10i6f3i3f2i", head[:96])
     stored = _stored(words[3], head, order, path)
@@ -49,7 +52,7 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
     said = _side_file(path) if sections > 1 else {}
     scan = options.scan_shape or (_scan(said, sections) if len(layout) == 3 else None)
     frames = FileFrames(path=path, offset=offset, shape=arranged(layout, scan, path), stored=order + stored)
-    attributes = _attributes(words, head) | ({"side_file": said} if said else {})
+    attributes = _attributes(words, head) | ({"side_file": said} if said else {}) | _told_by_us(ours)
     return Opened(frames=frames, attributes=attributes, axes=_axes(frames.shape, len(layout), words))
 
 
@@ -104,6 +107,15 @@ def _attributes(words: tuple[Any, ...], head: bytes) -> dict[str, Any]:
     kind = head[104:108].decode("ascii", "replace").strip(" \0")
     found: dict[str, Any] = {f"mrc_{name}": value for name, value in zip(names, words, strict=True)}
     return found | {"mrc_exttyp": kind, "mrc_labels": [label for label in labels if label]}
+
+
+def _told_by_us(text: bytes) -> dict[str, Any]:
+    """The attributes in an extended header of ours; none where it is damaged."""
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _side_file(path: str) -> dict[str, str]:

@@ -25,7 +25,7 @@ def write(path: str, signal: Signal, job: Job) -> None:
     whole = inner == item and bool(chunk)
     with writing(path, job.force) as partial:
         root = zarr.open_group(partial, mode="w", zarr_format=3)
-        root.attrs.update({"creator": "exitwave", "exitwave_kind": "signal"})
+        root.attrs.update({"creator": "exitwave", "exitwave_kind": "signal", "NX_class": "NXdata", "signal": "data"})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)  # that shards are not in every implementation yet
             data = root.create_array("data", shape=signal.shape, dtype=frames.dtype, chunks=(*chunk, *inner),
