@@ -142,6 +142,6 @@ def ssnr(image: np.ndarray, noise: np.ndarray, pitch_A: tuple[float, float], to_
     """Ring means of (|F|^2 / pixels - noise) / noise, where `noise` (y, x) is the predicted variance of a coefficient over the count of pixels."""
     power = np.abs(np.fft.fft2(image - image.mean())) ** 2 / image.size
     total, floor = radial(power, pitch_A, to_invA), radial(noise.real, pitch_A, to_invA)
-    heard = floor.value > 0.03 * floor.value.max(initial=0.0)  # where no weight acts there is neither signal nor noise
+    heard = floor.value > 1e-4 * floor.value.max(initial=0.0)  # where no weight acts there is neither signal nor noise
     value = np.where(heard, total.value / np.maximum(floor.value, 1e-300) - 1, 0.0)
     return Curve(q_invA=total.q_invA, value=value)
