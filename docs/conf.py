@@ -25,6 +25,7 @@ extensions = [
     "extras_table",
     "command_reference",
     "room_reference",
+    "named_things",
 ]
 exclude_patterns = ["_build", "_ext", "**/GALLERY_HEADER.*", "examples/*.ipynb", "examples/*.py", "examples/*.json"]
 nitpick_ignore_regex = [(r"py:.*", r"(?!exitwave\.).*")]  # other packages' names stay plain text: building the site asks no network

@@ -19,7 +19,7 @@ class CommandReference(Made):
     """A section for each verb, nested groups included."""
 
     def lines(self) -> Iterator[str]:
-        context = click.Context(cli, info_name="exitwave")
+        context = click.Context(cli, info_name="exitwave", **cli.context_settings)
         for verb in VERBS:
             command = cli.get_command(context, verb)
             if command is None or command.hidden:
