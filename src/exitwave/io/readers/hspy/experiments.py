@@ -28,9 +28,19 @@ NAMED = {"collection_semiangle_mrad": "Detector.EELS.collection_angle", "exposur
 def is_hyperspy(root: Any) -> bool:
     """Whether a tree has HyperSpy's structure: experiments of which one has data and a first axis."""
     experiments = root.get(ROOT)
-    if experiments is None or hasattr(experiments, "dtype"):
-        return False
-    return any(not hasattr(experiments[name], "dtype") and "data" in experiments[name] for name in experiments)
+    return experiments is not None and not hasattr(experiments, "dtype") and bool(_titles(experiments))
+
+
+def _titles(experiments: Any) -> list[str]:
+    return [name for name in experiments if not hasattr(experiments[name], "dtype") and _holds(experiments[name], "data")]
+
+
+def _holds(group: Any, name: str) -> bool:
+    """zarr-python looks into an array to say that it is there, and fails at the types that HyperSpy keeps ragged signals in."""
+    try:
+        return name in group
+    except ValueError:
+        return True
 
 
 def experiment(root: Any, inside: str, path: str) -> str:
@@ -41,15 +51,14 @@ def experiment(root: Any, inside: str, path: str) -> str:
         FormatError: none at all.
     """
     node = root.get(ROOT, {})
-    titles = [name for name in node if not hasattr(node[name], "dtype") and "data" in node[name]]
-    listed = ", ".join(f"{name} {tuple(node[name]['data'].shape)}" for name in titles)
+    titles = _titles(node)
     if not titles:
         raise FormatError(f"{path} holds no signal", expected="/Experiments/<title>/data of HyperSpy")
     wanted = inside.strip("/").removeprefix(f"{ROOT}/").removesuffix("/data")
     if wanted and wanted not in titles:
-        raise InputError(f"{path} has no signal {inside!r}", expected=f"one of: {listed}")
+        raise InputError(f"{path} has no signal {inside!r}", expected="one of: " + ", ".join(titles))
     if not wanted and len(titles) > 1:
-        raise InputError(f"{path} holds {len(titles)} signals", got=listed, remedy=f"name one, e.g. {path}::{titles[0]}")
+        raise InputError(f"{path} holds {len(titles)} signals", got=", ".join(titles), remedy=f"name one, e.g. {path}::{titles[0]}")
     return wanted or titles[0]
 
 
@@ -60,7 +69,7 @@ def check_regular(group: Any, what: str) -> None:
         FormatError: a ragged signal.
     """
     flags = group["attributes"].attrs if "attributes" in group else {}
-    if flags.get("ragged") or "_ragged_shapes_data" in group or group["data"].dtype.kind == "O":
+    if flags.get("ragged") or _holds(group, "_ragged_shapes_data") or group["data"].dtype.kind == "O":
         raise FormatError(f"{what} is ragged", expected="items of one shape", got="items of different shapes",
                           remedy="cut them to one shape in HyperSpy and save it again")
 

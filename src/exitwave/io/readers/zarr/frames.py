@@ -1,0 +1,189 @@
+"""Frames of Zarr arrays: opening stores, ranges of frames into the caller's buffer."""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.abc.buffer import Buffer, BufferPrototype
+from zarr.abc.store import ByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.buffer.cpu import NDBuffer
+from zarr.storage import LocalStore, WrapperStore, ZipStore
+
+from exitwave.core.errors import FormatError, InputError
+from exitwave.io.readers.frames import arranged, destination, readable_type
+from exitwave.io.readers.hdf5.frames import natural_chunk, selections
+
+# what zarr and its codecs raise for damaged metadata, damaged chunks and stores that are gone
+DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, zlib.error, zipfile.BadZipFile)
+DESCRIPTIONS = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
+NODES = ("zarr.json", ".zgroup", ".zarray")
+
+
+def top_of(path: str) -> str:
+    """"array" or "group" where a folder or a .zip file has a Zarr node at its top, else ""; reads its small description only."""
+    try:
+        for name in NODES:
+            text = _file_at_top(path, name)
+            if text is not None:
+                return str(json.loads(text).get("node_type", "group")) if name == "zarr.json" else "array" if name == ".zarray" else "group"
+    except (OSError, ValueError, AttributeError, RuntimeError, zlib.error, zipfile.BadZipFile):
+        return "group"  # damaged: opening it tells how
+    return ""
+
+
+def _file_at_top(path: str, name: str) -> bytes | None:
+    if os.path.isdir(path):
+        file = Path(path, name)
+        return file.read_bytes() if file.is_file() else None
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(name) if name in archive.namelist() else None
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """The array or group at the top of a store, for reading.
+
+    Raises:
+        InputError: it is gone.
+        FormatError: damaged, or no Zarr.
+    """
+    if not os.path.exists(path):
+        raise InputError(f"there is no {path}")
+    try:
+        store = _store(path)
+        try:
+            # consolidated metadata is left aside: one array of a type that Zarr does not know would keep all others from being read
+            yield zarr.open_array(store, mode="r") if top_of(path) == "array" else zarr.open_group(store, mode="r", use_consolidated=False)
+        finally:
+            store.close()
+    except DAMAGE as error:
+        raise _damage(path, error) from error
+
+
+def frames_of(path: str, array: Any, scan_shape: tuple[int, int] | None = None, item_axes: int = 2) -> "ZarrFrames":
+    """The frames (or, with one item axis, the spectra) of an array of an open store, arranged by the scan shape where one is given.
+
+    Raises:
+        FormatError: no numbers, or nothing in it.
+        InputError: a scan shape that does not hold the items.
+    """
+    what = f"{path}::{array.path}" if array.path else path
+    dtype = readable_type(np.dtype(array.dtype), what)
+    stored = tuple(array.shape)
+    shape = arranged(stored, scan_shape, what, item_axes)
+    return ZarrFrames(path, array.path, shape, stored, dtype.str, natural_chunk(stored, tuple(array.chunks), item_axes), item_axes)
+
+
+class ZarrFrames:
+    """Items of a Zarr array. The store is opened at the first read in each process.
+
+    `natural_chunk` counts the items of a chunk, also where a shard holds many of them.
+    """
+
+    __slots__ = ("_array", "_process", "array", "item_axes", "natural", "path", "shape", "stored", "stored_shape")
+
+    def __init__(self, path: str, array: str, shape: tuple[int, ...], stored_shape: tuple[int, ...], stored: str, natural: int,
+                 item_axes: int = 2) -> None:
+        self.path, self.array, self.shape, self.stored_shape, self.stored = path, array, shape, stored_shape, stored
+        self.natural, self.item_axes = natural, item_axes
+        self._array: Any = None
+        self._process = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ZarrFrames, (self.path, self.array, self.shape, self.stored_shape, self.stored, self.natural, self.item_axes)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.stored)
+
+    @property
+    def natural_chunk(self) -> int:
+        return self.natural
+
+    def close(self) -> None:
+        """Let go of the store; the next read opens it again."""
+        self._array = None
+
+    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Items start:stop as (n, *item), into `out` where given. Chunks that were never written read as the array's fill value, as Zarr has it.
+
+        Raises:
+            InputError: a range outside the scan, an `out` that does not fit, or a store that is gone.
+            FormatError: the store is damaged.
+        """
+        frames = destination(start, stop, self.shape, self.dtype, out, self.item_axes)
+        if not frames.size:
+            return frames
+        try:
+            array = self._open()
+            for source, at, end in selections(start, stop, self.stored_shape[: len(self.stored_shape) - self.item_axes]):
+                target = frames[at:end].reshape([s.stop - s.start for s in source] + list(frames.shape[1:]))
+                if np.dtype(array.dtype) == self.dtype:
+                    array.get_basic_selection(source or ..., out=NDBuffer.from_numpy_array(target))
+                else:
+                    target[...] = array[source or ...]
+        except DAMAGE as error:
+            self._array = None
+            raise _damage(self.path, error, f"frames {start}:{stop} of {self.path} cannot be read") from error
+        return frames
+
+    def _open(self) -> Any:
+        if self._array is None or self._process != os.getpid():
+            if not os.path.exists(self.path):
+                raise InputError(f"there is no {self.path}")
+            store = CheckedStore(_store(self.path))
+            array = zarr.open_array(store, path=self.array, mode="r")
+            store.blosc = array.shards is None and _blosc(array)
+            if tuple(array.shape) != self.stored_shape:
+                raise FormatError(f"{self.path} has changed since it was opened", expected=self.stored_shape, got=tuple(array.shape))
+            self._array, self._process = array, os.getpid()
+        return self._array
+
+
+class CheckedStore(WrapperStore[Any]):
+    """A store whose chunks are as long as they say, which zarr-python and its codecs leave unchecked.
+
+    It takes a shard cut down to nothing for one that was never written, and decodes a cut Blosc chunk from beyond its end. Bytes 12 to 16 of a
+    Blosc chunk hold its length (https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst).
+    """
+
+    blosc = False
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        found: Buffer | None = await super().get(key, prototype, byte_range)
+        if found is None or key.endswith(DESCRIPTIONS):
+            return found
+        wanted = 1
+        if isinstance(byte_range, SuffixByteRequest):
+            wanted = byte_range.suffix
+        elif isinstance(byte_range, RangeByteRequest):
+            wanted = byte_range.end - byte_range.start
+        elif byte_range is None and self.blosc:
+            wanted = int.from_bytes(found[12:16].to_bytes(), "little") or 1
+        if len(found) < wanted:
+            raise ValueError(f"chunk {key} has {len(found)} of {wanted} bytes")
+        return found
+
+
+def _blosc(array: Any) -> bool:
+    """Whether the last step of packing is Blosc."""
+    return bool(array.compressors) and "blosc" in type(array.compressors[-1]).__name__.lower()
+
+
+def _store(path: str) -> LocalStore | ZipStore:
+    return LocalStore(path, read_only=True) if os.path.isdir(path) else ZipStore(path, mode="r")
+
+
+def _damage(path: str, error: Exception, what: str = "") -> FormatError | InputError:
+    if isinstance(error, PermissionError):
+        return InputError(f"{path} cannot be read", got=error.strerror or str(error))
+    return FormatError(what or f"{path} is damaged or no Zarr store", got=" ".join(str(error).split())[:200] or type(error).__name__)
