@@ -147,7 +147,8 @@ class _Tags:
         return found
 
     def damaged(self, what: str) -> FormatError:
-        return FormatError(f"{self.path} is damaged", expected="tags of DigitalMicrograph", got=f"{what} near byte {self.file.tell()}")
+        plain = "".join(letter if letter.isprintable() else "?" for letter in what[:80])
+        return FormatError(f"{self.path} is damaged", expected="tags of DigitalMicrograph", got=f"{plain} near byte {self.file.tell()}")
 
 
 def _text(words: np.ndarray) -> str | list[int]:

@@ -2,6 +2,7 @@
 
 import os
 from math import prod
+from tokenize import TokenError
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -61,6 +62,6 @@ def any_header(file: ByteStream, what: str) -> tuple[tuple[int, ...], bool, np.d
         version = np.lib.format.read_magic(stream)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         stored, fortran, dtype = header(stream)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
         raise FormatError(f"{what} has a damaged header", got=str(error)) from error
     return tuple(stored), fortran, dtype

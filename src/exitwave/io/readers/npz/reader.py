@@ -16,7 +16,7 @@ from exitwave.io.readers.npy.reader import ByteStream, any_header, array_header
 from exitwave.io.readers.npz import CARD
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # APPNOTE.TXT 4.3.7
-DAMAGE = (BadZipFile, ZlibError, EOFError, NotImplementedError)
+DAMAGE = (BadZipFile, ZlibError, EOFError, RuntimeError, OSError, ValueError, KeyError, OverflowError, struct.error)
 
 
 def open_frames(path: str, inside: str, options: Options) -> Opened:

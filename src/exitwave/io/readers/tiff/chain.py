@@ -34,16 +34,16 @@ def check_chain(path: str) -> None:
                 what = "its pages go round in a circle" if at in seen else f"page {len(seen)} at byte {at} of {size}"
                 raise FormatError(f"{path} is truncated or damaged", expected="the directory of every page inside the file", got=what)
             seen.add(at)
-            at = _next(file, at, order, kind, path)
+            at = _next(file, at, size, order, kind, path)
 
 
-def _next(file: BinaryIO, at: int, order: str, kind: int, path: str) -> int:
+def _next(file: BinaryIO, at: int, size: int, order: str, kind: int, path: str) -> int:
     """Where the directory after the one at byte `at` begins, 0 after the last."""
     count, entry, place = ("H", 12, "I") if kind == CLASSIC else ("Q", 20, "Q")
     file.seek(at)
     try:
         (entries,) = struct.unpack(order + count, file.read(struct.calcsize(count)))
-        file.seek(min(at + struct.calcsize(count) + entries * entry, 1 << 62))
+        file.seek(min(at + struct.calcsize(count) + entries * entry, size))
         (found,) = struct.unpack(order + place, file.read(struct.calcsize(place)))
     except struct.error as error:
         raise FormatError(f"{path} is truncated", expected=f"the directory of a page at byte {at}", got="the end of the file") from error
