@@ -41,7 +41,7 @@ def chunk_and_shard(source: ItemSource, block_bytes: int) -> tuple[Tile, Tile]:
     fit = max(1, block_bytes // item)
     if natural <= fit:
         fit = fit // natural * natural
-    chunk = tile_of(navigation, max(1, CHUNK_BYTES // item))
+    chunk = tile_of(navigation, max(1, min(CHUNK_BYTES, block_bytes) // item))
     return chunk, tuple(max(c, b // c * c) if b < n else -(-n // c) * c
                         for c, b, n in zip(chunk, tile_of(navigation, fit), navigation, strict=True))
 

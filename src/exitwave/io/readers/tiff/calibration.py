@@ -37,11 +37,22 @@ def attributes_of(file: tifffile.TiffFile) -> dict[str, Any]:
         value = page.tags.valueof(name)
         if isinstance(value, str) and value.strip():
             found[f"tiff_{name}"] = value[:20_000]
+    ours = {key: value for key, value in _shaped(file).items() if key.startswith("exitwave_") and isinstance(value, str)}
+    if ours:
+        found = {key: value for key, value in found.items() if key != "tiff_ImageDescription"} | ours
     if file.is_imagej:
         found["imagej"] = {key: value for key, value in (file.imagej_metadata or {}).items() if isinstance(value, str | int | float)}
     if file.is_fei:
         found["fei"] = {key: dict(value) if isinstance(value, Mapping) else value for key, value in (file.fei_metadata or {}).items()}
     return found
+
+
+def _shaped(file: tifffile.TiffFile) -> Mapping[str, Any]:
+    """The JSON description of tifffile's own convention; where exitwave wrote the file its attributes are there."""
+    try:
+        return (file.shaped_metadata or ({},))[0] if file.is_shaped else {}
+    except (ValueError, TypeError):
+        return {}
 
 
 def told_by(file: tifffile.TiffFile) -> dict[str, float | bool]:

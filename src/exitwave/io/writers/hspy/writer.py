@@ -30,7 +30,6 @@ def write(path: str, signal: Signal, job: Job) -> None:
             _write_axis(group.create_group(f"axis-{place}"), axis, navigate=place < navigation)
         _write_metadata(group, signal, title)
         data, tile = dataset_like(group, signal.frames, job)
-        data.attrs.update(told_by(signal))
         for region, items in blocks(signal.frames, tile, job.progress):
             data[region if region else ...] = items
 
@@ -46,6 +45,7 @@ def _write_axis(group: h5py.Group, axis: Axis, *, navigate: bool) -> None:
 
 def _write_metadata(group: h5py.Group, signal: Signal, title: str) -> None:
     metadata = group.create_group("metadata")
+    metadata.attrs.update(told_by(signal))
     metadata.create_group("General").attrs["title"] = title
     metadata.create_group("Signal").attrs["signal_type"] = ""
     known = signal.calibration
