@@ -16,6 +16,8 @@ from exitwave import __version__
 
 VERBS = {
     "info": "what is in a file, what is calibrated, what is missing and how to supply it",
+    "convert": "between formats: values exact, axes and calibration kept; whole folders too",
+    "formats": "what can be read and written, and what an installation lacks for it",
     "plan": "before the session: overlap, sampling, transfer, expected signal, recommended defocus",
     "init": "a commented recipe to fill in, or one made from the parameters of another program",
     "validate": "whether a recipe is right, and everything that is not",
