@@ -75,14 +75,14 @@ print(f"likelihood: C10 = {known.need('C10_A'):.0f} A; contrast peaks at {peak_A
 # %%
 # The picture
 # -----------
-final = image_at(known.need("C10_A"), "ssb", upsample=2)
+final = image_at(known.need("C10_A"), "ssb", upsample=4)
 ring = frc(*final.halves, final.pitch_A)
 print(f"dose {final.electrons / known.need('scan_step_y_A') ** 2:.3g} e/A^2, half-set resolution (1/7) {ring.resolution_A():.3g} A")
 figure, axes = plt.subplots(1, 3, figsize=(17, 6), width_ratios=(1.15, 1, 1), layout="constrained")
 extent_nm = [0, data.shape[1] * known.need("scan_step_x_A") / 10, data.shape[0] * known.need("scan_step_y_A") / 10, 0]
 low, high = np.percentile(final.image, [0.5, 99.5])
 shown = axes[0].imshow(final.image, cmap="gray", vmin=low, vmax=high, extent=extent_nm)
-axes[0].set(title="SSB phase x transfer, upsampled twice", xlabel="nm", ylabel="nm")
+axes[0].set(title="SSB phase x transfer, upsampled four times", xlabel="nm", ylabel="nm")
 figure.colorbar(shown, ax=axes[0], label="rad", shrink=0.8)
 axes[1].plot(sweep_A / 1e4, np.array(contrast) / max(contrast), "o-", label="contrast (rms), of its maximum")
 axes[1].plot(sweep_A / 1e4, agreement, "s--", label="mean half-set FRC")
@@ -91,5 +91,5 @@ axes[1].set(xlabel="C10 (um); negative is underfocus", title="refocus sweep")
 axes[1].legend()
 axes[2].plot(ring.q_invA, ring.value)
 axes[2].axhline(1 / 7, color="k", lw=0.8, ls=":")
-axes[2].set(xlabel="q (1/A)", ylabel="half-set FRC", title="x2 upsampled SSB", ylim=(-0.4, 1.05))
+axes[2].set(xlabel="q (1/A)", ylabel="half-set FRC", title="x4 upsampled SSB", ylim=(-0.4, 1.05))
 figure.savefig(output / "rotavirus.png", dpi=90)
