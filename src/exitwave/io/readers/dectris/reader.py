@@ -116,7 +116,10 @@ class DectrisFrames:
 
 def _links(master: h5py.File) -> list[str]:
     group = master.get(DATA)
-    return sorted((name for name in group if PIECE.fullmatch(name)), key=lambda name: int(name[5:])) if isinstance(group, h5py.Group) else []
+    if not isinstance(group, h5py.Group):
+        return []
+    # h5py gives a name that is no UTF-8 as bytes
+    return sorted((name for name in group if isinstance(name, str) and PIECE.fullmatch(name)), key=lambda name: int(name[5:]))
 
 
 def _parts(path: str) -> tuple[Hdf5Frames, ...]:
