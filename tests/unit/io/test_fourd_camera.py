@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -45,3 +46,16 @@ def test_a_pixel_that_counts_more_than_the_type_holds_is_told(tmp_path: Path) ->
 def test_positions_that_do_not_fit_are_told(tmp_path: Path, positions: np.ndarray, says: str) -> None:
     with pytest.raises(FormatError, match=says):
         io.open_signal(write(tmp_path / "a", lists_of(FRAMES), positions, (2, 3), (4, 7), 3)["path"])
+
+
+def test_a_list_longer_than_the_file_is_told_before_it_is_looked_for(tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "a", lists_of(FRAMES), np.arange(6), (2, 3), (4, 7), 3)["path"])
+    with h5py.File(path) as file:
+        place = file["electron_events/frames"].id.get_offset() + 16 * 4
+    whole = bytearray(path.read_bytes())
+    whole[place : place + 4] = (2**31).to_bytes(4, "little")
+    path.write_bytes(whole)
+    source = io.open_signal(path).frames
+    assert np.array_equal(source.read(0, 4), FRAMES[:4])
+    with pytest.raises(FormatError, match="8589934592 bytes"):
+        source.read(4, 5)

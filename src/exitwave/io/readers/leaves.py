@@ -3,6 +3,7 @@
 from typing import Any
 
 import h5py
+import numpy as np
 
 from exitwave.io.readers.tree import plain
 
@@ -17,17 +18,23 @@ def leaves(root: h5py.Group, longest: int = LONGEST) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
 
-    def look(name: str, node: object) -> None:
-        if len(found) < OFTEN and isinstance(node, h5py.Dataset) and node.shape is not None and node.size <= longest and node.dtype.kind in "buifSO":
-            if node.dtype.kind == "O" and h5py.check_string_dtype(node.dtype) is None:
-                return
-            found[name] = _value(node)
-            unit = node.attrs.get("units")
-            if unit is not None:
-                found[f"{name}@units"] = plain(unit)
+    def look(name: object, node: object) -> None:
+        if len(found) >= OFTEN or not isinstance(name, str) or not isinstance(node, h5py.Dataset):  # a name that is no text comes as bytes
+            return
+        try:
+            if node.shape is not None and node.size <= longest and _readable(node.dtype):
+                found[name] = _value(node)
+                unit = node.attrs.get("units")
+                found.update({} if unit is None else {f"{name}@units": plain(unit)})
+        except (OSError, TypeError, ValueError, RuntimeError, KeyError):  # types that numpy has not, damaged values: left out
+            return
 
     root.visititems(look)
     return found
+
+
+def _readable(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "buifS" or (dtype.kind == "O" and h5py.check_string_dtype(dtype) is not None)
 
 
 def _value(node: h5py.Dataset) -> Any:

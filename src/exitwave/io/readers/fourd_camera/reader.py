@@ -23,6 +23,9 @@ from exitwave.io.readers.leaves import leaves
 FRAMES, POSITIONS = "electron_events/frames", "electron_events/scan_positions"
 SENSOR = 576  # rows and columns of the camera, for files that do not say
 TOGETHER = 64  # lists of electrons read at once
+LARGEST = 2**14  # rows or columns of a frame
+SPARSEST = 16  # positions for each frame: a scan that is emptier is no scan
+REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])  # how HDF5 keeps where a list lies
 
 
 def recognises(path: str) -> bool:
@@ -50,8 +53,9 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
             raise FormatError(f"{path} holds no lists of electrons", expected=f"lists of pixel numbers at {FRAMES}", got=str(frames.dtype))
         rows, columns = (_size(frames, name, SENSOR) for name in ("Nx", "Ny"))
         scan = (_size(positions, "Ny", 0), _size(positions, "Nx", 0))
-        if min(*scan, rows, columns) < 1:
-            raise FormatError(f"{path} does not say its shape", expected=f"attributes Nx and Ny of {POSITIONS}", got=dict(positions.attrs))
+        if min(*scan, rows, columns) < 1 or max(rows, columns) > LARGEST or prod(scan) > SPARSEST * max(frames.shape[0], LARGEST):
+            raise FormatError(f"{path} does not say its shape", expected=f"attributes Nx and Ny of {FRAMES} and {POSITIONS}",
+                              got=f"{frames.shape[0]} frames of {rows} x {columns} for a scan of {scan[0]} x {scan[1]}")
         order = _order(file, prod(scan), path)
         attributes = leaves(file["metadata"]) if isinstance(file.get("metadata"), h5py.Group) else {}
     per_position = np.diff(order[1])
@@ -120,12 +124,32 @@ def _lists(node: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
     """The lists of `rows`, in their order; neighbours are read together."""
     if not len(rows):
         return np.empty(0, object)
+    _check_lengths(node, rows)
     if rows[-1] - rows[0] == len(rows) - 1 and np.all(np.diff(rows) == 1):
         return node[int(rows[0]) : int(rows[-1]) + 1]
     found = np.empty(len(rows), object)
     for i, row in enumerate(rows):
         found[i] = node[int(row)]
     return found
+
+
+def _check_lengths(node: h5py.Dataset, rows: np.ndarray) -> None:
+    """Refuse lists longer than the file, which HDF5 would look for until it has read all memory.
+
+    Raises:
+        FormatError: there is one.
+    """
+    offset = node.id.get_offset()
+    if offset is None or node.id.get_storage_size() != REFERENCE.itemsize * node.shape[0]:
+        return
+    first, last = int(rows.min()), int(rows.max())
+    with open(node.file.filename, "rb") as file:
+        file.seek(offset + first * REFERENCE.itemsize)
+        found = np.frombuffer(file.read((last - first + 1) * REFERENCE.itemsize), REFERENCE)
+        size = os.fstat(file.fileno()).st_size
+    longest = int(found["length"].max(initial=0)) * np.dtype(h5py.check_vlen_dtype(node.dtype)).itemsize
+    if longest > size:
+        raise FormatError(f"{node.file.filename} is damaged", expected=f"lists of electrons of under {size} bytes", got=f"{longest} bytes")
 
 
 def _order(file: h5py.File, positions: int, path: str) -> tuple[np.ndarray, np.ndarray]:

@@ -11,10 +11,12 @@ import numpy as np
 
 from exitwave.core.errors import FormatError, InputError
 from exitwave.io.readers.frames import arranged, destination, readable_type
+from exitwave.io.readers.hdf5.bitshuffle import check_chunks
 
 REGISTERED_FILTERS = 256  # filters from here on are plugins, not part of the HDF5 library
 CACHE_LIMIT = 32 * 2**20
-DAMAGE = (OSError, RuntimeError, KeyError)  # what h5py raises for damaged data, damaged structure and broken links
+# What h5py raises for damaged data, damaged structure, broken links, and for damaged types and names that numpy and Python have not.
+DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 
 
 @contextmanager
@@ -90,6 +92,7 @@ class Hdf5Frames:
             navigation = self.stored_shape[: len(self.stored_shape) - self.item_axes]
             for source, at, end in selections(start, stop, navigation):
                 if frames.size:
+                    check_chunks(node, source)
                     node.read_direct(frames[at:end].reshape([s.stop - s.start for s in source] + list(frames.shape[1:])), source)
         except DAMAGE as error:
             self._dataset = None

@@ -214,10 +214,9 @@ def _axes(axes: list[Mapping[str, Any]], order: tuple[int, ...], shape: tuple[in
 def _told(metadata: Mapping[str, Any], axes: tuple[Axis, ...], item_axes: int) -> dict[str, float | bool]:
     instrument = metadata.get("Acquisition_instrument")
     kinds: Mapping[str, Any] = instrument if isinstance(instrument, Mapping) else {}
-    part = next((kinds[name] for name in ("TEM", "SEM") if isinstance(kinds.get(name), Mapping)), {})
+    part: Mapping[str, Any] = next((kinds[name] for name in ("TEM", "SEM") if isinstance(kinds.get(name), Mapping)), {})
     energy, angle = (part.get(name) for name in ("beam_energy", "convergence_angle"))
-    known = isinstance(energy, (int, float)) and energy > 0
-    told = told_by_axes(axes, item_axes, float(energy) * 1e3 if known else None)
+    told = told_by_axes(axes, item_axes, float(energy) * 1e3 if isinstance(energy, (int, float)) and energy > 0 else None)
     if isinstance(angle, (int, float)) and angle > 0:
         told["semiangle_mrad"] = float(angle)
     return told
@@ -230,7 +229,7 @@ def _flat(tree: Mapping[str, Any], path: str) -> dict[str, Any]:
     while todo and len(found) < MOST:
         name, value = todo.pop()
         if isinstance(value, Mapping):
-            todo += [(f"{name}.{key}", inner) for key, inner in reversed(value.items())]
+            todo += [(f"{name}.{key}", inner) for key, inner in reversed(list(value.items()))]
         elif isinstance(value, np.generic):
             found[name] = value.item()
         elif isinstance(value, (str, int, float, bool)) or value is None:
