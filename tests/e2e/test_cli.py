@@ -119,7 +119,7 @@ def test_info_says_what_is_known_and_how_to_supply_the_rest(scan: Path, capsys: 
     tree = told(["info", str(scan)], capsys)
     assert tree["kind"] == "4D-STEM" and tree["shape"] == [36, 40, 32, 36] and tree["dtype"] == "uint16"
     assert [axis["name"] for axis in tree["axes"]] == ["y", "x", "ky", "kx"]
-    assert all(set(axis) == {"name", "size", "scale", "unit"} for axis in tree["axes"])
+    assert all(set(axis) == {"name", "size", "scale", "unit", "offset"} for axis in tree["axes"])
     assert {"energy_eV", "semiangle_mrad", "scan_step_y_A", "detector_mrad", "rotation_deg", "transpose"} <= set(tree["calibration"])
     for name, quantity in tree["calibration"].items():
         if name != "aberrations":

@@ -81,7 +81,7 @@ TABLE: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "empty file": (["info", "empty.h5"], ("empty",)),
     "content contradicts name": (["info", "text.h5"], ("does not begin like",)),
     "two dimensions": (reconstruct("flat.npy"), ("no 4D scan", "2 dimensions")),
-    "a stack without a scan": (["info", "stack.npy"], ("30 frames", "--scan-shape")),
+    "a stack without a scan": (["calibrate", "stack.npy"], ("30 frames", "--scan-shape")),
     "a scan shape that does not fit": (["info", "stack.npy", "--scan-shape", "7,5"], ("Ry * Rx = 30",)),
     "bytes without a layout": (["info", "bytes.raw"], ("--shape", "--dtype")),
     "bytes of another size": (["info", "bytes.raw", "--shape", "2,2,8,8", "--dtype", "uint16"], ("512 bytes", "1000 bytes")),
@@ -109,7 +109,7 @@ TABLE: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "no handedness": (reconstruct("good.npy", flags=[*KNOWN, "--rotation-deg", "3"]), ("--transpose or --no-transpose",)),
     "no aberrations": (reconstruct("good.npy", flags=TURNED), ("--aberration C10_A=", "--calibrate")),
     "output's folder is missing": (reconstruct("good.npy", out="nowhere/out.h5"), ("cannot be written", "nowhere")),
-    "output is a folder": (reconstruct("good.npy", out="a_folder"), ("a_folder", "is a directory")),
+    "output is a folder": (reconstruct("good.npy", out="a_folder"), ("a_folder", "is a folder")),
     "output exists": (reconstruct("good.npy", out="there.h5"), ("there.h5 exists", "--force")),
     "picture exists": (reconstruct("good.npy", "--png", "there.h5"), ("exists", "--force")),
     "two outputs of one name": (reconstruct("good.npy", "--png", "out.h5"), ("same name",)),
@@ -185,7 +185,7 @@ def test_our_own_bugs_say_so(monkeypatch: pytest.MonkeyPatch, folder: Path, caps
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("division by\nzero")
 
-    monkeypatch.setattr(exitwave.io, "open", broken)
+    monkeypatch.setattr(exitwave.io, "open_signal", broken)
     status = run(["info", "good.npy"])
     said = capsys.readouterr().err
     assert status == 1 and said.count("\n") == 1 and "this is a bug in exitwave" in said and "Traceback" not in said

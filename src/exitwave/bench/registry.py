@@ -44,6 +44,7 @@ class Case:
 CASES: Mapping[str, Case] = MappingProxyType({
     "direct": Case(about="SSB and parallax on one simulated scan, beside quantem where it is installed", function="exitwave.bench.direct:rows"),
     "memory": Case(about="SSB and parallax of a file much larger than a memory budget of 256 MB (--size)", function="exitwave.bench.memory:rows"),
+    "reading": Case(about="own readers beside RosettaSciIO and LiberTEM where they are installed", function="exitwave.bench.reading:rows"),
     "calibration": Case(about="blind calibration against known optics, many seeds (--runs)", function="exitwave.bench.registry:calibration"),
 })
 

@@ -11,7 +11,8 @@ import click
 
 from exitwave.cli.corrections import Asked, corrected
 from exitwave.cli.session import emit, overridden, peak_bytes, progress
-from exitwave.core import ExitwaveError, InputError, record, suggest
+from exitwave.core import ExitwaveError, InputError, record
+from exitwave.core.errors import suggest
 from exitwave.io import cards, open_signal
 from exitwave.io.convert import Converted, convert
 from exitwave.io.readers.card import AskingReader

@@ -129,17 +129,22 @@ def _dead(path: str | None, alive: np.ndarray | None, frame: tuple[int, int]) ->
 
 
 def _plane(text: str | None) -> tuple[float, float, float, float] | None:
+    """The numbers of a flag; None where it names a file.
+
+    Raises:
+        InputError: numbers, but not four.
+    """
     try:
         numbers = [float(part) for part in (text or "").split(",")]
     except ValueError:
         return None
-    return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+    if len(numbers) != 4 or not np.isfinite(numbers).all():
+        raise InputError("--descan is four numbers or a file", expected="y per row, y per column, x per row, x per column", got=text)
+    return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
 def _descan(asked: Asked) -> Descan | None:
     if asked.descan is None:
         return None
     plane = _plane(asked.descan)
-    if plane is None and asked.descan.replace(",", "").replace(".", "").replace("-", "").replace(" ", "").isdigit():
-        raise InputError("--descan is four numbers or a file", expected="y per row, y per column, x per row, x per column", got=asked.descan)
     return Descan(plane=plane, table=None if plane else _source(asked.descan), subpixel=asked.descan_subpixel)

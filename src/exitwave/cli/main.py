@@ -86,9 +86,7 @@ def run(args: Sequence[str]) -> int:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _stop)  # a stopped run also takes its partial files away
     try:
-        cli.main(args=[arg for arg in args if arg != "--debug"], prog_name="exitwave", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        status = cli.main(args=[arg for arg in args if arg != "--debug"], prog_name="exitwave", standalone_mode=False)
     except click.ClickException as error:
         return _say(_one_line(error.format_message()), CALLER)
     except (KeyboardInterrupt, click.Abort):
@@ -100,7 +98,7 @@ def run(args: Sequence[str]) -> int:
         if debug:
             traceback.print_exc()
         return _explained(error)
-    return DONE
+    return DONE if status is None else int(status)  # click hands back the status of a verb that left with one
 
 
 def _stop(number: int, frame: object) -> None:

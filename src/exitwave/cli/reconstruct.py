@@ -50,7 +50,7 @@ def asked_of(recipe: str | None, sets: Sequence[str], flags: Mapping[str, Any]) 
     """
     typed = {name: value for name, value in flags.items() if value is not None}
     if recipe is None:
-        document = Document(tree={"kind": "reconstruct" if sets else "calibration"}, lines={}, what="what is asked")
+        document = Document(tree={"kind": "reconstruct" if sets else "calibration"}, lines={}, what="what is asked (--method, --set)")
     else:
         document = document_in(recipe)
     kind = document.tree.get("kind", guessed(document.tree, WANTED))

@@ -1,6 +1,7 @@
 """From any format that is read to any that is written, a piece at a time, values and type as they are."""
 
 import os
+from math import ceil
 from pathlib import Path
 
 from exitwave.core.errors import InputError, MemoryBudgetError
@@ -43,8 +44,8 @@ def convert(signal: Signal, path: str | os.PathLike[str], *, to: str | None = No
     check_output(target, force)
     _, item = items_bytes(signal.frames)
     if 2 * item > memory_bytes:
-        raise MemoryBudgetError(f"one item is {item / 1e6:.4g} MB", expected=f"at most half of {memory_bytes / 1e6:.4g} MB",
-                                remedy=f"give --memory {2.1 * item / 1e6:.0f}MB or more")
+        raise MemoryBudgetError(f"one item is {item / 1e6:.4g} MB", expected=f"at most half of the budget of {memory_bytes / 1e6:.4g} MB",
+                                remedy=f"give --memory {ceil(2.1 * item / 1e6)}MB or more")
     job = Job(block_bytes=min(BLOCK_BYTES, memory_bytes // SHARE), force=force, progress=progress)
     load(card).write(target, signal, job)
     count, _ = items_bytes(signal.frames)

@@ -59,6 +59,8 @@ def hash_of(path: str | os.PathLike[str]) -> str:
             with open(part, "rb", buffering=0) as file:
                 while count := file.readinto(room):
                     digest.update(room[:count])
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read", got=error.strerror or str(error)) from error
     return digest.hexdigest()

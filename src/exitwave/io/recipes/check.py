@@ -75,7 +75,8 @@ def checked(document: Document, kind: Kind) -> tuple[Recipe | None, tuple[Proble
     try:
         values = kind.model.model_validate(body)
     except pydantic.ValidationError as error:
-        return None, tuple(_problem(item, kind.model, document) for item in error.errors(include_url=False))
+        found = [_problem(item, kind.model, document) for item in error.errors(include_url=False)]
+        return None, tuple(sorted(found, key=lambda problem: problem.line or 0))
     try:
         kind.build(values)
     except ExitwaveError as error:
@@ -111,9 +112,12 @@ def _problem(item: Any, model: type[RecipeModel], document: Document) -> Problem
     line = next((document.lines[".".join(names[:n])] for n in range(len(names), 0, -1) if ".".join(names[:n]) in document.lines), None)
     if item["type"] == "recipe":
         message = f"{key}: {item['ctx']['text']}"
-    elif item["type"] == "extra_forbidden":
+    elif item["type"] in ("extra_forbidden", "invalid_key"):
         owner = _inner(model, path[:-1])
         message = f"unknown key {key!r}; {suggest(path[-1], owner.model_fields if owner else ())}"
+    elif item["type"] == "missing" and _inner(model, path[:-1]) is None:  # too few items of a list
+        key = ".".join(path[:-1])
+        message = f"{key} cannot be read: expected {_expected(model, path)}, got {_short(item['input'])}"
     elif item["type"] == "missing" or item["input"] is None:
         message = f"{key} must be given: {_about(model, path)}"
     else:

@@ -17,9 +17,9 @@ _BROKEN = (yaml.YAMLError, ValueError, KeyError, AttributeError, IndexError, Typ
 
 @record
 class Document:
-    """The mapping in a YAML text: dotted keys to their lines (from 1), and the comment lines above the first key."""
+    """The mapping in a YAML text (its keys as written: numbers too); dotted keys to their lines (from 1); the comment lines above the first key."""
 
-    tree: Mapping[str, Any]
+    tree: Mapping[Any, Any]
     lines: Mapping[str, int]
     what: str
     header: tuple[str, ...] = ()
@@ -29,7 +29,12 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads 1e-5 as text for want of a point; here it is a number, as in YAML 1.2 (https://yaml.org/spec/1.2.2/#1032-tag-resolution)."""
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that `_Loader` would read as a number."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
 
 
 def read_document(path: str | os.PathLike[str]) -> Document:
@@ -102,7 +107,7 @@ def scalar(value: float | bool | str | None) -> str:
     if isinstance(value, float):
         mantissa, e, exponent = repr(value).partition("e")
         return f"{mantissa}.0e{exponent}" if e and "." not in mantissa else mantissa + e + exponent
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

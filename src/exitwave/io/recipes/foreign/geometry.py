@@ -25,7 +25,7 @@ class Turn:
     def angle_deg(self, angle_deg: float) -> float:
         """A direction in their object frame, in the scan's frame."""
         x, y = self.to_scan @ np.array([cos(radians(angle_deg)), sin(radians(angle_deg))])
-        return degrees(atan2(y, x))
+        return round(degrees(atan2(y, x)), 10)
 
 
 def rotation(angle_deg: float) -> np.ndarray:
