@@ -16,6 +16,7 @@ import numpy as np
 from exitwave.core.errors import FormatError
 from exitwave.io.readers.card import Opened, Options
 from exitwave.io.readers.fourd_camera import CARD
+from exitwave.io.readers.fourd_camera.lists import lists
 from exitwave.io.readers.frames import arranged, destination, refuse_layout
 from exitwave.io.readers.hdf5.frames import DAMAGE, opened
 from exitwave.io.readers.leaves import leaves
@@ -25,7 +26,6 @@ SENSOR = 576  # rows and columns of the camera, for files that do not say
 TOGETHER = 64  # lists of electrons read at once
 LARGEST = 2**14  # rows or columns of a frame
 SPARSEST = 16  # positions for each frame: a scan that is emptier is no scan
-REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])  # how HDF5 keeps where a list lies
 
 
 def recognises(path: str) -> bool:
@@ -101,11 +101,11 @@ class CountedFrames:
             for first in range(start, stop, TOGETHER):
                 last = min(first + TOGETHER, stop)
                 wanted = rows[firsts[first] : firsts[last]]
-                lists = _lists(file[FRAMES], wanted)
+                found = lists(file[FRAMES], wanted)
                 for position in range(first, last):
-                    mine = lists[firsts[position] - firsts[first] : firsts[position + 1] - firsts[first]]
+                    mine = found[firsts[position] - firsts[first] : firsts[position + 1] - firsts[first]]
                     if len(mine):
-                        self._count(np.concatenate(list(mine)), frames[position - start].reshape(-1), position)
+                        self._count(np.concatenate(mine), frames[position - start].reshape(-1), position)
         return frames
 
     def _count(self, electrons: np.ndarray, frame: np.ndarray, position: int) -> None:
@@ -118,38 +118,6 @@ class CountedFrames:
         if counts.max() > np.iinfo(self.dtype).max:
             raise FormatError(f"{self.path} lists one pixel of position {position} {counts.max()} times", expected="once a frame")
         frame[pixels.astype(np.int64)] = counts
-
-
-def _lists(node: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
-    """The lists of `rows`, in their order; neighbours are read together."""
-    if not len(rows):
-        return np.empty(0, object)
-    _check_lengths(node, rows)
-    if rows[-1] - rows[0] == len(rows) - 1 and np.all(np.diff(rows) == 1):
-        return node[int(rows[0]) : int(rows[-1]) + 1]
-    found = np.empty(len(rows), object)
-    for i, row in enumerate(rows):
-        found[i] = node[int(row)]
-    return found
-
-
-def _check_lengths(node: h5py.Dataset, rows: np.ndarray) -> None:
-    """Refuse lists longer than the file, which HDF5 would look for until it has read all memory.
-
-    Raises:
-        FormatError: there is one.
-    """
-    offset = node.id.get_offset()
-    if offset is None or node.id.get_storage_size() != REFERENCE.itemsize * node.shape[0]:
-        return
-    first, last = int(rows.min()), int(rows.max())
-    with open(node.file.filename, "rb") as file:
-        file.seek(offset + first * REFERENCE.itemsize)
-        found = np.frombuffer(file.read((last - first + 1) * REFERENCE.itemsize), REFERENCE)
-        size = os.fstat(file.fileno()).st_size
-    longest = int(found["length"].max(initial=0)) * np.dtype(h5py.check_vlen_dtype(node.dtype)).itemsize
-    if longest > size:
-        raise FormatError(f"{node.file.filename} is damaged", expected=f"lists of electrons of under {size} bytes", got=f"{longest} bytes")
 
 
 def _order(file: h5py.File, positions: int, path: str) -> tuple[np.ndarray, np.ndarray]:
