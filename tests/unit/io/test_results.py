@@ -227,5 +227,5 @@ def test_files_are_known_by_their_content(tmp_path: Path) -> None:
         find_input(told, tmp_path / "result.h5")
     unhashed = InputFile(path=str(tmp_path / "a.raw"), bytes=len(content), unhashed="asked to leave it out", options={})
     assert find_input(unhashed, tmp_path / "result.h5") == str(tmp_path / "a.raw")  # only its size is known
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="there is no file"):
         hash_of(tmp_path / "none")

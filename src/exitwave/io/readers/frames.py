@@ -1,6 +1,6 @@
 """What the readers share: shapes made into scans, ranges and buffers checked, frames of a plain file."""
 
-from io import RawIOBase
+from io import FileIO
 from math import prod
 from typing import Any
 
@@ -9,6 +9,8 @@ import numpy as np
 from exitwave.core.errors import FormatError, InputError
 from exitwave.core.records import record
 from exitwave.io.readers.card import Card, Options
+
+BLOCK_BYTES = 2**19  # read at once: stays in the cache while it is copied and its bytes are swapped
 
 
 def arranged(stored: tuple[int, ...], scan_shape: tuple[int, int] | None, what: str, item_axes: int = 2) -> tuple[int, ...]:
@@ -109,27 +111,40 @@ class FileFrames:
         frames = destination(start, stop, self.shape, self.dtype, out, self.item_axes)
         if not frames.size:
             return frames
-        item = frames[0].nbytes
-        stride = self.stride or item
-        view = frames.data.cast("B")
+        swap = np.dtype(self.stored) != self.dtype
+        together = max(1, BLOCK_BYTES // frames[0].nbytes)
         try:
             with open(self.path, "rb", buffering=0) as file:
-                if stride == item:
-                    self._fill(file, view, self.offset + start * stride, f"{start}:{stop}")
-                else:
-                    for i in range(stop - start):
-                        self._fill(file, view[i * item : (i + 1) * item], self.offset + (start + i) * stride, f"{start}:{stop}")
+                for first in range(0, stop - start, together):
+                    some = frames[first : first + together]
+                    self._fill(file, some, start + first)
+                    if swap:  # while the block is in the cache
+                        some.byteswap(inplace=True)
         except OSError as error:
             raise InputError(f"{self.path} cannot be read", got=error.strerror or str(error)) from error
-        if np.dtype(self.stored) != self.dtype:
-            frames.byteswap(inplace=True)
         return frames
 
-    def _fill(self, file: RawIOBase, view: memoryview, at: int, what: str) -> None:
+    def _fill(self, file: FileIO, frames: np.ndarray, first: int) -> None:
+        """Read the frames (n, *item) from number `first` on."""
+        item = frames[0].nbytes
+        gap = (self.stride or item) - item
+        view, at = frames.data.cast("B"), self.offset + first * (item + gap)
+        if not gap:
+            self._exactly(file, view, at, f"{first}:{first + len(frames)}")
+            return
+        if gap > item:  # headers or footers longer than that are worth skipping
+            for i in range(len(frames)):
+                self._exactly(file, view[i * item : (i + 1) * item], at + i * (item + gap), str(first + i))
+            return
+        spare = np.empty((len(frames), item + gap), np.uint8)
+        self._exactly(file, spare.reshape(-1).data[: spare.size - gap], at, f"{first}:{first + len(frames)}")
+        np.copyto(np.frombuffer(view, np.uint8).reshape(len(frames), item), spare[:, :item])
+
+    def _exactly(self, file: FileIO, view: memoryview, at: int, what: str) -> None:
         file.seek(at)
         done = 0
         while done < len(view):
-            got = file.readinto(view[done:])  # type: ignore[arg-type]
+            got = file.readinto(view[done:])
             if not got:
                 raise FormatError(f"{self.path} ends inside frames {what}", expected=f"{at + len(view)} bytes", got=f"{at + done} bytes",
                                   remedy="it was cut short after it was opened")

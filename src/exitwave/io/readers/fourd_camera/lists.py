@@ -61,7 +61,8 @@ def _heap(file: BinaryIO, address: int, file_size: int) -> tuple[bytes, dict[int
     head = file.read(HEAP.size)
     mark, version, size = HEAP.unpack(head) if len(head) == HEAP.size else (b"", 0, 0)
     if mark != b"GCOL" or version != 1 or not HEAP.size <= size <= file_size - address:
-        raise FormatError(f"{file.name} is damaged or truncated", expected=f"a heap of version 1 at {address}", got=f"{mark!r}, version {version}, {size} bytes")
+        raise FormatError(f"{file.name} is damaged or truncated", expected=f"a heap of version 1 at {address}",
+                          got=f"{mark!r}, version {version}, {size} bytes")
     content = head + file.read(size - HEAP.size)
     places, at = {}, HEAP.size
     while at + OBJECT.size <= len(content):
