@@ -98,6 +98,8 @@ calibration_options = together(
     click.option("--detector-mrad", "detector_mrad", type=Unit("mrad"), help="Angle of one detector pixel."),
     click.option("--rotation-deg", "rotation_deg", type=Unit("deg"), help="Detector to scan, from +x toward +y."),
     click.option("--transpose/--no-transpose", "transpose", default=None, help="Whether detector axes are exchanged before the rotation."),
+    click.option("--source-A", "source_A", type=Unit("A"), help="Rms size of the source's image along each axis."),
+    click.option("--focal-spread-A", "focal_spread_A", type=Unit("A"), help="Rms spread of the focus."),
     click.option(
         "--aberration", "aberration", type=Named(), multiple=True, help='Repeatable: C10_A=-13500, C12_A=40, phi12_deg=23, defocus="2 um" ...'
     ),

@@ -68,6 +68,8 @@ def overridden(
     detector_mrad: float | None,
     rotation_deg: float | None,
     transpose: bool | None,
+    source_A: float | None = None,
+    focal_spread_A: float | None = None,
     aberration: Sequence[tuple[str, float]],
 ) -> Calibration:
     """A calibration with what the command line says on top of it.
@@ -78,12 +80,17 @@ def overridden(
     for flag, value in (("--energy-eV", energy_eV), ("--semiangle-mrad", semiangle_mrad), ("--detector-mrad", detector_mrad)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{flag} must be positive", got=value)
+    for flag, value in (("--source-A", source_A), ("--focal-spread-A", focal_spread_A)):
+        if value is not None and not 0 <= value < float("inf"):
+            raise InputError(f"{flag} must not be negative", got=value)
     flags: dict[str, float | bool | None] = {
         "energy_eV": energy_eV,
         "semiangle_mrad": semiangle_mrad,
         "detector_mrad": detector_mrad,
         "rotation_deg": rotation_deg,
         "transpose": transpose,
+        "source_A": source_A,
+        "focal_spread_A": focal_spread_A,
         "scan_step_y_A": scan_step_A[0] if scan_step_A else None,
         "scan_step_x_A": scan_step_A[1] if scan_step_A else None,
     }

@@ -38,7 +38,8 @@ MISSING = Quantity()
 # The command-line flag that supplies each field; error messages quote it.
 FLAGS: Mapping[str, str] = MappingProxyType({
     "energy_eV": "--energy-eV", "semiangle_mrad": "--semiangle-mrad", "scan_step_y_A": "--scan-step-A", "scan_step_x_A": "--scan-step-A",
-    "detector_mrad": "--detector-mrad", "rotation_deg": "--rotation-deg", "transpose": "--transpose",
+    "detector_mrad": "--detector-mrad", "rotation_deg": "--rotation-deg", "transpose": "--transpose", "source_A": "--source-A",
+    "focal_spread_A": "--focal-spread-A",
 })
 
 
@@ -49,6 +50,7 @@ class Calibration:
     `detector_mrad` is the angle of one detector pixel; `centre_*_px` the undiffracted beam in frame pixels (index, so 31.5 lies between two
     pixels); `semiangle_px` the bright-field radius; `ellipticity` the axis ratio minus one, `ellipticity_deg` the long axis from +x toward +y
     in the frame; `rotation_deg` and `transpose` take detector to scan; `aberrations` maps C10_A, C12_A, phi12_deg ... to Quantities.
+    `source_A` is the rms size of the source's image along each axis, `focal_spread_A` the rms spread of C10, both zero where missing.
     `counts_per_electron` divides counts into electrons; `fano` is variance over mean of one pixel, `neighbour_correlation` of touching pixels.
     `twin` says what settled the 180-degree twin: a prior's name, or "undetermined".
     """
@@ -66,6 +68,8 @@ class Calibration:
     rotation_deg: Quantity = MISSING
     transpose: Quantity = MISSING
     twin: Quantity = MISSING
+    source_A: Quantity = MISSING
+    focal_spread_A: Quantity = MISSING
     counts_per_electron: Quantity = MISSING
     fano: Quantity = MISSING
     neighbour_correlation: Quantity = MISSING

@@ -36,6 +36,8 @@ NAMES: dict[str, dict[str, float]] = {
     "semiangle_px": {"semiangle_px": 1.0},
     "ellipticity": {"ellipticity": 1.0},
     "ellipticity_deg": {"ellipticity_deg": 1.0},
+    "source_A": {"source_a": 1.0, "source_nm": 10.0},
+    "focal_spread_A": {"focal_spread_a": 1.0, "focal_spread_nm": 10.0},
     "counts_per_electron": {"counts_per_electron": 1.0, "adu_per_electron": 1.0},
     "fano": {"fano": 1.0},
     "neighbour_correlation": {"neighbour_correlation": 1.0},

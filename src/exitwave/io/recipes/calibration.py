@@ -33,6 +33,8 @@ MEANING: Mapping[str, str] = MappingProxyType(
         "rotation_deg": "detector to scan, degrees from +x toward +y",
         "transpose": "whether detector axes are exchanged before that rotation",
         "twin": "what settled rotation + 180 degrees with the opposite defocus and phase",
+        "source_A": "size of the source's image along each axis, rms, A",
+        "focal_spread_A": "spread of C10, rms, A",
         "counts_per_electron": "detector counts that one electron makes",
         "fano": "variance over mean of one pixel",
         "neighbour_correlation": "correlation of touching pixels",
@@ -41,7 +43,10 @@ MEANING: Mapping[str, str] = MappingProxyType(
 ABERRATIONS = "Krivanek names, A and degrees; C10 < 0 is underfocus; angles in the scan's frame"
 DEAD = "detector pixels (y, x) that are left out"
 # Fields that a person supplies; the rest is measured.
-TYPED = ("energy_eV", "semiangle_mrad", "scan_step_y_A", "scan_step_x_A", "detector_mrad", "rotation_deg", "transpose", "counts_per_electron")
+TYPED = (
+    "energy_eV", "semiangle_mrad", "scan_step_y_A", "scan_step_x_A", "detector_mrad", "rotation_deg", "transpose", "source_A", "focal_spread_A",
+    "counts_per_electron",
+)
 POSITIVE = {"energy_eV", "semiangle_mrad", "scan_step_y_A", "scan_step_x_A", "detector_mrad", "semiangle_px", "counts_per_electron", "fano"}
 SOURCES = get_args(Source)
 

@@ -18,6 +18,7 @@ class Geometry:
 
     `k_invA` (pixels, 2) as (y, x); `axes_invA` (2, 2): rows are the edges of one detector pixel (its y edge, its x edge) as (y, x) vectors in
     the scan frame; `edge_invA` is the aperture radius; `scan` the grid of scan positions. `good` (pixels,) is False at dead pixels.
+    `source_A` is the rms size of the source's image along each axis, `focal_spread_A` the rms spread of C10.
     """
 
     beam: Beam
@@ -28,6 +29,8 @@ class Geometry:
     axes_invA: Tensor
     good: Tensor
     frame: tuple[int, int]
+    source_A: float = 0.0
+    focal_spread_A: float = 0.0
 
     @property
     def amplitude(self) -> Float[Tensor, "pixels"]:
@@ -112,6 +115,8 @@ def geometry(calibration: Calibration, shape: tuple[int, int, int, int], mask: T
         axes_invA=pixel * b.T,
         good=good,
         frame=frame,
+        source_A=_or(calibration.source_A.value, 0.0),
+        focal_spread_A=_or(calibration.focal_spread_A.value, 0.0),
     )
 
 

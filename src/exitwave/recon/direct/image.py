@@ -39,7 +39,8 @@ def optics_of(g: Geometry, finite_pixels: bool = True) -> Aperture:
     inside = g.amplitude / g.amplitude.max()  # (pixels,)
     axes = g.axes_invA if finite_pixels else torch.zeros(2, 2, dtype=torch.float64)
     norm = float((inside if finite_pixels else inside**2).sum()) ** -0.5
-    return Aperture(beam=g.beam, aberrations=g.aberrations, edge_invA=g.edge_invA, pixel_invA=g.pixel_invA[0], axes_invA=axes, norm=norm)
+    return Aperture(beam=g.beam, aberrations=g.aberrations, edge_invA=g.edge_invA, pixel_invA=g.pixel_invA[0], axes_invA=axes, norm=norm,
+                    source_A=g.source_A, focal_spread_A=g.focal_spread_A)
 
 
 def checkerboard(frame: tuple[int, int], block: int = 2) -> np.ndarray:

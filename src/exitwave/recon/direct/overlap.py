@@ -14,7 +14,8 @@ from exitwave.optics import chi_rad, shift_A
 @record
 class Aperture:
     """The illumination as the weights see it: `norm` is |psi| inside, so that `intensity` over all detector pixels adds up to one; `axes_invA`
-    (2, 2) is the pixel's box in the scan frame (zero for point pixels), `pixel_invA` its side, over which the aperture's edge is soft."""
+    (2, 2) is the pixel's box in the scan frame (zero for point pixels), `pixel_invA` its side, over which the aperture's edge is soft.
+    `source_A` and `focal_spread_A` are the rms size of the source's image along each axis and the rms spread of C10, both Gaussian."""
 
     beam: Beam
     aberrations: Aberrations
@@ -22,6 +23,8 @@ class Aperture:
     pixel_invA: float
     axes_invA: Tensor
     norm: float
+    source_A: float = 0.0
+    focal_spread_A: float = 0.0
 
     def amplitude(self, ky: Tensor, kx: Tensor) -> Tensor:
         """|psi| at any frequency, normalised; the edge is linear over one (square) pixel."""
@@ -46,7 +49,28 @@ def overlaps(
 
     The average over a pixel is that of the local phase ramp, a sinc along each pixel edge e: sinc(e . (s(k) - s(k -+ q))) with
     s = grad chi / 2 pi; for defocus alone sinc(q lambda C10 dk). Limit: the aperture's edge inside a pixel is treated as a soft amplitude.
+    Source size and focal spread are averaged over likewise, exp(-2 pi^2 (source^2 q^2 + spread^2 q_z^2)) with q_z = lambda (k^2 - (k - q)^2) / 2
+    and lambda ((k + q)^2 - k^2) / 2: exact for Gaussians, up to the coupling of focal spread and pixel.
     """
+    sides = _coherent(optics, ky, kx, qy, qx, dtype)
+    if optics.source_A or optics.focal_spread_A:
+        return _spread(optics, sides[0], -1, ky, kx, qy, qx), _spread(optics, sides[1], 1, ky, kx, qy, qx)
+    return sides
+
+
+def _spread(optics: Aperture, side: Tensor, sign: int, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor) -> Tensor:
+    """A side's average over source positions and foci."""
+    real = side.real.dtype
+    if optics.source_A:
+        side = side * torch.exp(-2 * (pi * optics.source_A) ** 2 * (qy**2 + qx**2)).to(real)
+    if optics.focal_spread_A:
+        along = optics.beam.wavelength_A * ((ky * qy).to(real) + (kx * qx).to(real) + (0.5 * sign * (qy**2 + qx**2)).to(real))
+        side = side * torch.exp(-2 * (pi * optics.focal_spread_A) ** 2 * along**2)
+    return side
+
+
+def _coherent(optics: Aperture, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """t_- and t_+ of one source point in one focus."""
     real = real_dtype(dtype)
     a_0 = optics.amplitude(ky, kx).to(real)
     if optics.linear:
