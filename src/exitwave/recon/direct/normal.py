@@ -17,7 +17,8 @@ from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.overlap import Aperture, overlaps
 from exitwave.recon.direct.stack import Progress, spectra, virtual_stacks
 
-BLOCK_BYTES = 8 * 2**20
+BLOCK_BYTES = 2 * 2**20  # responses of a few rows of frequencies stay in cache
+SPECTRA_BYTES = 32 * 2**20  # of the pixels that are added at a time, twice
 Parts = Literal["phase", "complex"]
 
 
@@ -59,12 +60,12 @@ def tiles_of(g: Geometry, upsample: int) -> Tiles:
     )
 
 
-def responses(optics: Aperture, k: Tensor, tiles: Tiles, parts: Parts, dtype: torch.dtype) -> Tensor:
-    """(b, c, y, h): i Gamma_- of every tile, then for complex objects Gamma_+ of every tile."""
-    ky, kx = k[:, 0, None, None, None], k[:, 1, None, None, None]
-    minus, plus = overlaps(optics, ky, kx, tiles.qy, tiles.qx, dtype)  # (b, tile, y, h)
-    phase = 1j * (minus - plus)
-    return phase if parts == "phase" else torch.cat([phase, minus + plus], 1)
+def responses(optics: Aperture, k: Tensor, tiles: Tiles, parts: Parts, dtype: torch.dtype, rows: slice = slice(None)) -> Tensor:
+    """(y, h, c, b): Gamma_- of every tile in these rows, then for complex objects Gamma_+; a phase responds with i Gamma_-."""
+    qy, qx = tiles.qy[:, rows].permute(1, 2, 0)[..., None], tiles.qx.permute(1, 2, 0)[..., None]  # (y, 1, tile, 1), (1, h, tile, 1)
+    minus, plus = overlaps(optics, k[:, 0], k[:, 1], qy, qx, dtype)  # (y, h, tile, b)
+    phase = minus - plus
+    return phase if parts == "phase" else torch.cat([phase, minus.add_(plus)], 2)
 
 
 def normal_sums(
@@ -86,9 +87,8 @@ def normal_sums(
     pixels = torch.nonzero(g.bright()).reshape(-1).numpy()
     columns = len(tiles.qy) * (2 if parts == "complex" else 1)
     ny, h = tiles.qy.shape[1], tiles.qx.shape[2]
-    gram = torch.zeros((ny * h, columns, columns), dtype=torch.complex128)
-    right = torch.zeros((2, ny * h, columns), dtype=torch.complex128)
-    size = max(1, BLOCK_BYTES // (ny * h * columns * (16 if dtype == torch.complex128 else 8)))
+    sums = torch.zeros((ny, h, columns, columns + 2), dtype=torch.complex128)
+    size = max(1, SPECTRA_BYTES // (ny * h * (32 if dtype == torch.complex128 else 16)))
     counts = power = 0.0
     for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
         for start in range(0, len(stack.pixels), size):
@@ -97,16 +97,34 @@ def normal_sums(
             share = optics.intensity(k[:, 0], k[:, 1])  # (b,)
             power += float(share.sum())
             counts += float(images.mean((1, 2), dtype=np.float64).sum())
-            r = responses(optics, k, tiles, parts, dtype).permute(2, 3, 1, 0).reshape(ny * h, columns, len(pick))  # (q, c, b)
-            adjoint = r.conj() / share.to(r.real.dtype)
-            gram += adjoint @ r.transpose(1, 2)
-            data = spectra(images, dtype).permute(1, 2, 0).reshape(ny * h, len(pick))  # (q, b)
-            for half in (0, 1):
-                chosen = torch.from_numpy(colours[pick] == half)
-                right[half] += (adjoint[:, :, chosen] @ data[:, chosen, None])[..., 0]
-        del stack, images
-    gram[0], right[:, 0] = 0, 0
-    return NormalSums(gram=gram.reshape(ny, h, columns, columns), right=right.reshape(2, ny, h, columns), counts=counts, power=power)
+            data = spectra(images, dtype).permute(1, 2, 0).contiguous()  # (y, h, b)
+            _add(sums, optics, k, tiles, parts, data, share.to(data.real.dtype), torch.from_numpy(colours[pick]))
+        del stack, images, data  # the next pass needs their memory
+    gram, right = sums[..., :columns], sums[..., columns:].permute(3, 0, 1, 2)
+    if parts == "complex":  # the i that a phase responds with
+        turn = torch.ones(columns, dtype=torch.complex128)
+        turn[: columns // 2] = 1j
+        gram, right = gram * (turn.conj()[:, None] * turn), right * turn.conj()
+    else:
+        right = -1j * right
+    gram[0, 0], right[:, 0, 0] = 0, 0
+    return NormalSums(gram=gram, right=right, counts=counts, power=power)
+
+
+def _add(sums: Tensor, optics: Aperture, k: Tensor, tiles: Tiles, parts: Parts, data: Tensor, share: Tensor, colour: Tensor) -> None:
+    """Add b pixels, a few rows of frequencies at a time so that their responses stay in cache: (c, b) @ (b, c + 2) for each frequency."""
+    ny, h, pixels = data.shape
+    columns = sums.shape[2]
+    fewer = max(1, BLOCK_BYTES // (h * (columns + 2) * pixels * data.element_size()))
+    weight = torch.rsqrt(share)  # (b,)
+    masks = torch.stack([colour == 0, colour == 1]).to(weight.dtype) * weight  # (2, b)
+    for start in range(0, ny, fewer):
+        rows = slice(start, min(ny, start + fewer))
+        both = torch.empty((rows.stop - start, h, columns + 2, pixels), dtype=data.dtype)
+        both[:, :, :columns] = responses(optics, k, tiles, parts, data.dtype, rows).mul_(weight)
+        torch.mul(data[rows, :, None], masks, out=both[:, :, columns:])
+        adjoint = both[:, :, :columns].conj()
+        sums[rows] += adjoint @ both.transpose(2, 3)
 
 
 def assembled(columns: Tensor, tiles: Tiles) -> Tensor:
