@@ -17,6 +17,7 @@ from exitwave.recon.direct.normal import Parts
 from exitwave.recon.direct.optimal import METHODS
 from exitwave.recon.direct.overlap import Aperture
 from exitwave.recon.direct.stack import Progress, ignore, spectra, virtual_stacks
+from exitwave.recon.direct.wdd import reconstruct_wdd
 from exitwave.recon.direct.weights import WHOLE_DETECTOR, Weight, transfer, weight_named
 
 BLOCK_BYTES = 4 * 2**20  # weights and spectra of one block stay in cache
@@ -42,7 +43,8 @@ def reconstruct(
     illumination stands for, so that O = CTF x phase in rad. `upsample` tiles G so that the image continues beyond the scan's Nyquist.
     `dispersion` is the variance over the mean of one pixel's counts and enters `noise`. `finite_pixels` False is for simulations that sample
     the pattern at points instead of summing it over detector pixels. "lsq", "obf" and "wiener" solve all aliases of a measured frequency
-    together, and with `parts` "complex" the log-amplitude beside the phase (`exitwave.recon.direct.optimal`).
+    together, and with `parts` "complex" the log-amplitude beside the phase (`exitwave.recon.direct.optimal`). "wdd" takes the specimen for thin, not
+    for weak, and always returns both (`exitwave.recon.direct.wdd`).
 
     Raises:
         InputError: an unknown method, a bad upsampling factor, a scan with no signal, NaN or negative counts.
@@ -50,6 +52,9 @@ def reconstruct(
     """
     if not 1 <= upsample <= 16:
         raise InputError("the upsampling factor is out of range", expected="1 to 16", got=upsample)
+    if method == "wdd":
+        return reconstruct_wdd(frames, g, upsample=upsample, dispersion=dispersion, counts_per_electron=counts_per_electron,
+                               finite_pixels=finite_pixels, memory_bytes=memory_bytes, dtype=dtype, progress=progress)
     if method in METHODS:
         return reconstruct_optimal(frames, g, method, parts=parts, upsample=upsample, dispersion=dispersion, counts_per_electron=counts_per_electron,
                                    finite_pixels=finite_pixels, memory_bytes=memory_bytes, dtype=dtype, progress=progress)
@@ -64,11 +69,22 @@ def reconstruct(
     if method == "icom" and upsample == 1:
         state = _from_moments(frames, g, optics, colours, qy, qx, memory_bytes, progress)
     else:
-        state = _Sums.zeros((qy.shape[0], qx.shape[1]))
+        state = Sums.zeros((qy.shape[0], qx.shape[1]))
         for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
             for pick, images in blocks(stack.pixels, stack.images, qy.shape[0] * qx.shape[1], dtype):
-                _add(state, weight, optics, g.k_invA[torch.from_numpy(pick)], qy, qx, images, upsample, colours[pick], dtype)
+                data, mean = transformed(images, upsample, dtype)
+                add(state, weight, optics, g.k_invA[torch.from_numpy(pick)], qy, qx, data, mean, colours[pick])
             del stack, images  # the next pass needs their memory
+    return finished(state, g, method, optics, pixels, upsample=upsample, dispersion=dispersion, counts_per_electron=counts_per_electron)
+
+
+def finished(state: "Sums", g: Geometry, method: str, optics: Aperture, pixels: np.ndarray, *, upsample: int, dispersion: float,
+             counts_per_electron: float) -> DirectImage:
+    """The image in rad, from sums over all of its `pixels`.
+
+    Raises:
+        InputError: no counts.
+    """
     power = float(optics.intensity(g.k_invA[pixels, 0], g.k_invA[pixels, 1]).sum())
     total = state.counts / power  # counts per position that the whole illumination would give
     if not total > 0:
@@ -89,14 +105,16 @@ def reconstruct(
 
 
 @record
-class _Sums:
+class Sums:
+    """Sums over detector pixels on the half plane, (y, h): w G of either half, w i Gamma, |w|^2 <I>; `totals` are mean counts per position."""
+
     halves: list[Tensor]
     ctf: Tensor
     noise: Tensor
     totals: list[float]
 
     @classmethod
-    def zeros(cls, shape: tuple[int, ...]) -> "_Sums":
+    def zeros(cls, shape: tuple[int, ...]) -> "Sums":
         return cls(
             halves=[torch.zeros(shape, dtype=torch.complex128) for _ in (0, 1)],
             ctf=torch.zeros(shape, dtype=torch.complex128),
@@ -111,12 +129,12 @@ class _Sums:
 
 def _from_moments(
     frames: FrameSource, g: Geometry, optics: Aperture, colours: np.ndarray, qy: Tensor, qx: Tensor, memory_bytes: int, progress: Progress
-) -> _Sums:
+) -> Sums:
     """iCOM's sums from moments; only bright pixels respond to a weak phase, so the transfer is summed over those."""
     moments, second = icom_moments(frames, g, torch.from_numpy(colours), memory_bytes, progress)
     halves, noise = icom_sums(moments, second, qy, qx)
     k = g.k_invA[g.bright(1e-9)]
-    return _Sums(halves=halves, ctf=transfer(weight_named("icom"), optics, k, qy, qx), noise=noise, totals=[float(moments[:, 2].mean((1, 2)).sum())])
+    return Sums(halves=halves, ctf=transfer(weight_named("icom"), optics, k, qy, qx), noise=noise, totals=[float(moments[:, 2].mean((1, 2)).sum())])
 
 
 def blocks(pixels: np.ndarray, images: np.ndarray, frequencies: int, dtype: torch.dtype) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -126,26 +144,20 @@ def blocks(pixels: np.ndarray, images: np.ndarray, frequencies: int, dtype: torc
         yield pixels[start : start + size], images[start : start + size]
 
 
-def _add(
-    sums: _Sums,
-    weight: Weight,
-    optics: Aperture,
-    k: Tensor,
-    qy: Tensor,
-    qx: Tensor,
-    images: np.ndarray,
-    upsample: int,
-    colour: np.ndarray,
-    dtype: torch.dtype,
-) -> None:
-    """One cache-sized block of pixels: k (b, 2), images (b, Ry, Rx)."""
+def transformed(images: np.ndarray, upsample: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Spectra (b, y, h) of virtual images (b, Ry, Rx), repeated over the upsampled band, and their means (b,)."""
     plain = spectra(images, dtype)
     if upsample > 1:
         plain[:, 0, 0] = 0  # the pattern itself; its aliases would be spots that no specimen made
-    data = tiled(plain, images.shape[-1], upsample)  # (b, y, h)
-    weighed = weight(optics, k[:, 0, None, None], k[:, 1, None, None], qy, qx, dtype)  # (b, y, h)
+    return tiled(plain, images.shape[-1], upsample), torch.from_numpy(images.mean((1, 2), dtype=np.float64))
+
+
+def add(
+    sums: Sums, weight: Weight, optics: Aperture, k: Tensor, qy: Tensor, qx: Tensor, data: Tensor, mean: Tensor, colour: np.ndarray
+) -> None:
+    """One cache-sized block of pixels at k (b, 2), as `transformed` gives them."""
+    weighed = weight(optics, k[:, 0, None, None], k[:, 1, None, None], qy, qx, data.dtype)  # (b, y, h)
     product = weighed.weight * data
-    mean = torch.from_numpy(images.mean((1, 2), dtype=np.float64))  # (b,)
     first = torch.from_numpy(colour == 0)
     sums.halves[0].add_(product[first].sum(0))
     sums.halves[1].add_(product[~first].sum(0))
