@@ -1,5 +1,6 @@
-"""Plain signal processing that the rooms above share: Fourier rings, tapers."""
+"""Plain signal processing that the rooms above share: Fourier rings, signal over noise, tapers."""
 
-from exitwave.signal.rings import RingCorrelation, edge_taper, frc
+from exitwave.signal.rings import RingCorrelation, edge_taper, frc, ring_numbers
+from exitwave.signal.ssnr import RingSSNR, ring_ssnr
 
-__all__ = ["RingCorrelation", "edge_taper", "frc"]
+__all__ = ["RingCorrelation", "RingSSNR", "edge_taper", "frc", "ring_numbers", "ring_ssnr"]

@@ -50,20 +50,39 @@ def frc(
     grid = Grid(shape=(a.shape[0], a.shape[1]), pitch_A=pitch_A)
     taper = edge_taper(grid.shape) if window else torch.ones(grid.shape, dtype=torch.float64)
     fa, fb = (torch.fft.fft2((x.to(torch.float64) - x.to(torch.float64).mean()) * taper) for x in (a, b))
+    numbers = ring_numbers(grid, rings)
+    cross = numbers.summed((fa * fb.conj()).real)
+    power = torch.sqrt(numbers.summed(fa.abs() ** 2) * numbers.summed(fb.abs() ** 2))
+    value = torch.where(power > 0, cross / torch.clamp(power, min=1e-300), torch.zeros_like(cross))
+    return RingCorrelation(q_invA=numbers.q_invA, value=value, pairs=numbers.summed(torch.ones(grid.shape, dtype=torch.float64)) / 2)
+
+
+@record
+class RingNumbers:
+    """The ring of every coefficient of a full plane, flat; `count` where it lies in none (zero frequency, beyond Nyquist)."""
+
+    ring: Tensor
+    count: int
+    width_invA: float
+
+    @property
+    def q_invA(self) -> Tensor:
+        """Ring centres (count,)."""
+        return (torch.arange(self.count, dtype=torch.float64) + 0.5) * self.width_invA
+
+    def summed(self, values: Tensor) -> Tensor:
+        """Sums (count,) of a full plane over each ring, float64."""
+        return torch.zeros(self.count + 1, dtype=torch.float64).index_add_(0, self.ring, values.reshape(-1))[: self.count]
+
+
+def ring_numbers(grid: Grid, rings: int | None = None) -> RingNumbers:
+    """Rings one frequency step wide (or `rings` of them) up to the smaller Nyquist frequency."""
     q = torch.sqrt(grid.k2_invA2())
-    step = max(grid.dk_invA)
-    count = rings or int(grid.nyquist_invA / step)
+    count = rings or int(grid.nyquist_invA / max(grid.dk_invA))
     width = grid.nyquist_invA / count
     ring = torch.where(q < grid.nyquist_invA, (q / width).to(torch.int64), torch.full_like(q, count, dtype=torch.int64)).reshape(-1)
     ring[0] = count
-
-    def summed(values: Tensor) -> Tensor:
-        return torch.zeros(count + 1, dtype=torch.float64).index_add_(0, ring, values.reshape(-1))[:count]
-
-    cross = summed((fa * fb.conj()).real)
-    power = torch.sqrt(summed(fa.abs() ** 2) * summed(fb.abs() ** 2))
-    value = torch.where(power > 0, cross / torch.clamp(power, min=1e-300), torch.zeros_like(cross))
-    return RingCorrelation(q_invA=(torch.arange(count, dtype=torch.float64) + 0.5) * width, value=value, pairs=summed(torch.ones_like(q)) / 2)
+    return RingNumbers(ring=ring, count=count, width_invA=width)
 
 
 def edge_taper(shape: tuple[int, int], share: float = 0.125) -> Float[Tensor, "y x"]:
