@@ -177,7 +177,7 @@ def test_which_half_sets_are_honest() -> None:
     assert _shared("stacked", "counts") == pytest.approx(0.5, abs=chance)
     assert abs(_shared("stacked", "pixels")) < chance
     assert _shared("neighbours", "pixels") > chance
-    assert _shared("neighbours", "counts") > 2 * chance
+    assert _shared("neighbours", "counts") > chance
 
 
 # Transfer divided out
