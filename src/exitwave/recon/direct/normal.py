@@ -60,12 +60,17 @@ def tiles_of(g: Geometry, upsample: int) -> Tiles:
     )
 
 
-def responses(optics: Aperture, k: Tensor, tiles: Tiles, parts: Parts, dtype: torch.dtype, rows: slice = slice(None)) -> Tensor:
-    """(y, h, c, b): Gamma_- of every tile in these rows, then for complex objects Gamma_+; a phase responds with i Gamma_-."""
+def responses(planes: tuple[Aperture, ...], k: Tensor, tiles: Tiles, parts: Parts, dtype: torch.dtype, rows: slice = slice(None)) -> Tensor:
+    """(y, h, c, b): Gamma_- of every tile in these rows, plane after plane, then for complex objects Gamma_+; a phase responds with i Gamma_-.
+
+    A plane is the illumination as it is at one depth of the specimen.
+    """
     qy, qx = tiles.qy[:, rows].permute(1, 2, 0)[..., None], tiles.qx.permute(1, 2, 0)[..., None]  # (y, 1, tile, 1), (1, h, tile, 1)
-    minus, plus = overlaps(optics, k[:, 0], k[:, 1], qy, qx, dtype)  # (y, h, tile, b)
-    phase = minus - plus
-    return phase if parts == "phase" else torch.cat([phase, minus.add_(plus)], 2)
+    sides = [overlaps(plane, k[:, 0], k[:, 1], qy, qx, dtype) for plane in planes]  # (y, h, tile, b)
+    columns = [minus - plus for minus, plus in sides]
+    if parts == "complex":
+        columns += [minus.add_(plus) for minus, plus in sides]
+    return columns[0] if len(columns) == 1 else torch.cat(columns, 2)
 
 
 def normal_sums(
@@ -79,13 +84,16 @@ def normal_sums(
     memory_bytes: int,
     dtype: torch.dtype,
     progress: Progress,
+    planes: tuple[Aperture, ...] = (),
 ) -> NormalSums:
-    """One pass (or as many as the memory asks for) over the bright pixels.
+    """One pass (or as many as the memory asks for) over the bright pixels. `planes` are slices of the specimen that are solved for together, each as
+    the illumination at its depth; none: one slice at `optics`.
 
     The scan's mean (base frequency 0) is the pattern itself, which the model does not hold: that frequency and its aliases stay zero.
     """
     pixels = torch.nonzero(g.bright()).reshape(-1).numpy()
-    columns = len(tiles.qy) * (2 if parts == "complex" else 1)
+    planes = planes or (optics,)
+    columns = len(tiles.qy) * len(planes) * (2 if parts == "complex" else 1)
     ny, h = tiles.qy.shape[1], tiles.qx.shape[2]
     sums = torch.zeros((ny, h, columns, columns + 2), dtype=torch.complex128)
     size = max(1, SPECTRA_BYTES // (ny * h * (32 if dtype == torch.complex128 else 16)))
@@ -98,7 +106,7 @@ def normal_sums(
             power += float(share.sum())
             counts += float(images.mean((1, 2), dtype=np.float64).sum())
             data = spectra(images, dtype).permute(1, 2, 0).contiguous()  # (y, h, b)
-            _add(sums, optics, k, tiles, parts, data, share.to(data.real.dtype), torch.from_numpy(colours[pick]))
+            _add(sums, planes, k, tiles, parts, data, share.to(data.real.dtype), torch.from_numpy(colours[pick]))
         del stack, images, data  # the next pass needs their memory
     gram, right = sums[..., :columns], sums[..., columns:].permute(3, 0, 1, 2)
     if parts == "complex":  # the i that a phase responds with
@@ -111,7 +119,7 @@ def normal_sums(
     return NormalSums(gram=gram, right=right, counts=counts, power=power)
 
 
-def _add(sums: Tensor, optics: Aperture, k: Tensor, tiles: Tiles, parts: Parts, data: Tensor, share: Tensor, colour: Tensor) -> None:
+def _add(sums: Tensor, planes: tuple[Aperture, ...], k: Tensor, tiles: Tiles, parts: Parts, data: Tensor, share: Tensor, colour: Tensor) -> None:
     """Add b pixels, a few rows of frequencies at a time so that their responses stay in cache: (c, b) @ (b, c + 2) for each frequency."""
     ny, h, pixels = data.shape
     columns = sums.shape[2]
@@ -121,7 +129,7 @@ def _add(sums: Tensor, optics: Aperture, k: Tensor, tiles: Tiles, parts: Parts, 
     for start in range(0, ny, fewer):
         rows = slice(start, min(ny, start + fewer))
         both = torch.empty((rows.stop - start, h, columns + 2, pixels), dtype=data.dtype)
-        both[:, :, :columns] = responses(optics, k, tiles, parts, data.dtype, rows).mul_(weight)
+        both[:, :, :columns] = responses(planes, k, tiles, parts, data.dtype, rows).mul_(weight)
         torch.mul(data[rows, :, None], masks, out=both[:, :, columns:])
         adjoint = both[:, :, :columns].conj()
         sums[rows] += adjoint @ both.transpose(2, 3)

@@ -23,11 +23,13 @@ METHODS = ("lsq", "obf", "wiener")
 @record
 class Solved:
     """Solutions (2, y, h, c) of the two halves of the detector (their sum is the whole), transfer (y, h, c) of each column to itself and the
-    noise variance (y, h, c) of its coefficients. `prior` (y, h, c) is the power that "wiener" measured and used."""
+    noise variance (y, h, c) of its coefficients. `operator` (y, h, c, c) makes the solution of the right side. `prior` (y, h, c) is the power that
+    "wiener" measured and used."""
 
     halves: Tensor
     transfer: Tensor
     noise: Tensor
+    operator: Tensor
     prior: Tensor | None = None
 
 
@@ -52,7 +54,7 @@ def solve(sums: NormalSums, method: str, nu: float, radius: Tensor, least: float
     operator = _from_eigen(vectors, factors)
     transfer = _diagonal(_from_eigen(vectors, factors * values))
     noise = nu * _diagonal(_from_eigen(vectors, factors**2 * values))
-    return Solved(halves=_apply(operator, sums.right), transfer=transfer, noise=noise)
+    return Solved(halves=_apply(operator, sums.right), transfer=transfer, noise=noise, operator=operator)
 
 
 def _posterior(sums: NormalSums, nu: float, radius: Tensor, rounds: int = 30) -> Solved:
@@ -72,7 +74,7 @@ def _posterior(sums: NormalSums, nu: float, radius: Tensor, rounds: int = 30) ->
         prior = torch.clamp((total / torch.clamp(count, min=1))[rings], min=1e-9 * nu / strongest)
     transfer = _diagonal(covariance @ gram)
     noise = nu * _diagonal(covariance @ gram @ covariance)
-    return Solved(halves=_apply(covariance, sums.right), transfer=transfer, noise=noise, prior=prior)
+    return Solved(halves=_apply(covariance, sums.right), transfer=transfer, noise=noise, operator=covariance, prior=prior)
 
 
 def _from_eigen(vectors: Tensor, values: Tensor) -> Tensor:
