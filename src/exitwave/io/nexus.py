@@ -1,5 +1,6 @@
-"""Planes with calibrated axes, and how NeXus readers see them: NXdata groups."""
+"""Planes and stacks with calibrated axes, and how NeXus readers see them: NXdata groups."""
 
+from itertools import pairwise
 from typing import Literal
 
 import h5py
@@ -19,7 +20,7 @@ class Plane:
     """A calibrated image (y, x): `pitch` (y, x) and `origin` (the coordinate of pixel [0, 0]) in `pitch_unit`, values in `unit`.
 
     Planes of pitch "1/A" have their origin in the corner like every spectrum in the package, and their `origin` is zero; NeXus readers see them
-    with the zero frequency in the middle.
+    with the zero frequency in the middle. With `depth_A` the array is a stack (z, y, x) of images at these depths, A, which ascend.
     """
 
     name: str
@@ -29,10 +30,15 @@ class Plane:
     unit: str = ""
     title: str = ""
     origin: tuple[float, float] = (0.0, 0.0)
+    depth_A: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.array.ndim != 2 or not self.array.size:
-            raise InputError(f"{self.name} is no image", expected="(y, x)", got=f"shape {self.array.shape}")
+        layers = (len(self.depth_A),) if self.depth_A else ()
+        if self.array.ndim != len(layers) + 2 or self.array.shape[:-2] != layers or not self.array.size:
+            raise InputError(f"{self.name} is no image", expected=f"({len(self.depth_A)}, y, x)" if layers else "(y, x)",
+                             got=f"shape {self.array.shape}")
+        if layers and (self.pitch_unit == "1/A" or any(b <= a for a, b in pairwise(self.depth_A))):
+            raise InputError(f"{self.name} is no stack of images", expected="depths in A that ascend", got=self.depth_A)
         if str(self.array.dtype) not in NUMBERS:
             raise InputError(f"{self.name} has a type that results are not kept in", expected=" or ".join(NUMBERS), got=str(self.array.dtype))
         if not self.name or "/" in self.name or self.name.startswith("."):
@@ -59,8 +65,8 @@ def show_plane(parent: h5py.Group, plane: Plane, stored: h5py.Dataset) -> h5py.G
         group["data"] = np.fft.fftshift(shown) if spectrum else shown
     label = plane.title or plane.name
     group["data"].attrs.update({"units": plane.unit, "long_name": label if real else f"magnitude of {label}"})
-    axes = []
-    for name, size, pitch, origin in zip(AXES[plane.pitch_unit], plane.array.shape, plane.pitch, plane.origin, strict=True):
+    axes = [("z", np.array(plane.depth_A), UNITS["A"])] if plane.depth_A else []
+    for name, size, pitch, origin in zip(AXES[plane.pitch_unit], plane.array.shape[-2:], plane.pitch, plane.origin, strict=True):
         first = -(size // 2) * pitch if spectrum else origin
         axes.append((name, first + pitch * np.arange(size), UNITS[plane.pitch_unit]))
     set_axes(group, "data", axes)
