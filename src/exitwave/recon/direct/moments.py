@@ -27,11 +27,13 @@ def icom_moments(frames: FrameSource, g: Geometry, colours: Tensor, memory_bytes
 
 def icom_sums(moments: Tensor, second: Tensor, qy: Tensor, qx: Tensor) -> tuple[list[Tensor], Tensor]:
     """Half spectra sum_k w(k, q) G(k, q) of iCOM for each half of the detector, and sum_k |w|^2 <I>; w = -i k.q / |q|^2."""
+    return icom_weighed(torch.fft.rfft2(moments[:, :2]), second, qy, qx)
+
+
+def icom_weighed(moments: Tensor, second: Tensor, qy: Tensor, qx: Tensor) -> tuple[list[Tensor], Tensor]:
+    """`icom_sums` from the half planes (2, 2, y, h) of the first moments (ky, kx) of each half of the detector."""
     q2 = qy**2 + qx**2
     inverse = torch.where(q2 > 0, 1 / torch.where(q2 > 0, q2, torch.ones_like(q2)), torch.zeros_like(q2))
-    halves = []
-    for part in moments:
-        my, mx = torch.fft.rfft2(part[0]), torch.fft.rfft2(part[1])
-        halves.append(-1j * (qy * my + qx * mx) * inverse)
+    halves = [-1j * (qy * part[0] + qx * part[1]) * inverse for part in moments]
     noise = (qy**2 * second[0] + qx**2 * second[1] + 2 * qy * qx * second[2]) * inverse**2
     return halves, noise
