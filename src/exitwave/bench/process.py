@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from types import MappingProxyType
 from typing import Any, TextIO
 
@@ -148,3 +149,18 @@ def _last_words(errors: TextIO) -> str:
     errors.seek(0)
     lines = [line.strip() for line in errors.read().splitlines() if line.strip()]
     return lines[-1] if lines else "it said nothing"
+
+
+def middle(answers: Sequence[Mapping[str, Any]]) -> float:
+    """The median of the seconds that a server answered."""
+    return median(seconds(answers))
+
+
+def seconds(answers: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The seconds of every answer."""
+    return [float(answer["seconds"]) for answer in answers]
+
+
+def largest(answers: Sequence[Mapping[str, Any]]) -> int:
+    """The largest peak of memory of all answers."""
+    return max(int(answer["peak_bytes"]) for answer in answers)

@@ -12,8 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from exitwave.bench.direct import PEERS, largest, middle, peer_python, seconds
-from exitwave.bench.process import ProcessDied, Server, server
+from exitwave.bench.direct import PEERS, peer_python
+from exitwave.bench.process import ProcessDied, Server, largest, middle, seconds, server
 from exitwave.bench.registry import Options, Row
 
 PEER = "readers"  # one environment with both

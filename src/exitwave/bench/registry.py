@@ -42,7 +42,10 @@ class Case:
 
 
 CASES: Mapping[str, Case] = MappingProxyType({
-    "direct": Case(about="SSB and parallax on one simulated scan, beside quantem where it is installed", function="exitwave.bench.direct:rows"),
+    "direct": Case(
+        about="every direct method on one simulated scan, beside the peers that are installed (--runs: seeds)", function="exitwave.bench.direct:rows"
+    ),
+    "dose": Case(about="every direct method against truth from 10 to 1000 e/A^2, two specimens (--runs: seeds)", function="exitwave.bench.dose:rows"),
     "memory": Case(about="SSB and parallax of a file much larger than a memory budget of 256 MB (--size)", function="exitwave.bench.memory:rows"),
     "reading": Case(about="own readers beside RosettaSciIO and LiberTEM where they are installed", function="exitwave.bench.reading:rows"),
     "calibration": Case(about="blind calibration against known optics, many seeds (--runs)", function="exitwave.bench.registry:calibration"),
