@@ -9,11 +9,12 @@ import click
 
 from exitwave.cli.calibrate import measured, typed_rotation
 from exitwave.cli.corrections import known_alive
+from exitwave.cli.quantities import check_asked, points_told, words
 from exitwave.cli.recipes import checked_for, document_in, guessed
 from exitwave.cli.session import emit, layered, overridden, peak_bytes, progress
 from exitwave.cli.told import Making
 from exitwave.cli.work import Reconstructed, direct, recipe_of, require, save_direct, title_of
-from exitwave.core import InputError, record
+from exitwave.core import Grid, InputError, record
 from exitwave.data import Calibration, Dataset4D
 from exitwave.io.recipes import Document, calibration_in, live_pixels, record_of
 from exitwave.recon.direct.methods import METHODS
@@ -74,6 +75,7 @@ def run(
     force: bool,
     as_json: bool,
     making: Making | None = None,
+    points: Sequence[tuple[float, ...]] = (),
 ) -> None:
     """Reconstruct, write, say what came out."""
     started = perf_counter()
@@ -86,17 +88,22 @@ def run(
         known, mask = overridden(found.calibration, **optics), found.alive
     mask = known_alive(data, mask)
     require(known, method)
+    step = known.need("scan_step_y_A"), known.need("scan_step_x_A")
+    check_asked(options.quantities, points, Grid(shape=(data.shape[0], data.shape[1]), pitch_A=step))
     with progress(method) as tick:
-        done = direct(data, known, mask, method, upsample=upsample, memory=budget, progress=tick)
-    recipe_used = recipe_of(method, upsample, known, budget, mask)
+        done = direct(data, known, mask, method, upsample=upsample, memory=budget, progress=tick, quantities=options.quantities)
+    recipe_used = recipe_of(method, upsample, known, budget, mask, options.quantities)
+    told = {"points": points_told(done.image, options.quantities, points)} if points else {}
     lacking = save_direct(
-        done, data, recipe_used, output=outputs.result, tiff=outputs.tiff, png=outputs.png, force=force, making=making
+        done, data, recipe_used, output=outputs.result, tiff=outputs.tiff, png=outputs.png, force=force, making=making,
+        more=told,
     )
-    _say(done, outputs, perf_counter() - started, as_json, lacking)
+    _say(done, {**done.metrics, **told}, outputs, perf_counter() - started, as_json, lacking)
 
 
-def _say(done: Reconstructed, outputs: Outputs, seconds: float, as_json: bool, lacking: tuple[str, ...]) -> None:
-    metrics = done.metrics
+def _say(
+    done: Reconstructed, metrics: Mapping[str, Any], outputs: Outputs, seconds: float, as_json: bool, lacking: tuple[str, ...]
+) -> None:
     if as_json:
         emit(
             {
@@ -120,4 +127,6 @@ def _say(done: Reconstructed, outputs: Outputs, seconds: float, as_json: bool, l
         f"phase rms {metrics['rms_phase_rad']:.3g} rad, of which noise {metrics['noise_rms_rad']:.3g} rad"
     )
     click.echo("  half sets correlate over 1/7 " + (f"to {resolution:.4g} A" if resolution else "at every frequency") + f"; {seconds:.1f} s")
+    for line in words(metrics):
+        click.echo(f"  {line}")
     click.echo(f"  written to {outputs.result}" + "".join(f", {path}" for path in (outputs.png, outputs.tiff) if path))

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 
+from exitwave.cli.quantities import Depths, as_recipe, check_dealt, dealt_halves, finished, rings_told, stack_plane, with_depths
 from exitwave.cli.recipes import calibration_yaml, write_text
 from exitwave.cli.session import Progress, peak_bytes
 from exitwave.cli.told import Making, made_from
 from exitwave.core import CalibrationError, record
 from exitwave.core.aberrations import focus_in_words
-from exitwave.data import Calibration, Dataset4D
+from exitwave.data import Calibration, Dataset4D, FrameSource
 from exitwave.io import Plane, write_result, write_tiff
 from exitwave.io.recipes import Recipe
 from exitwave.plot import Curve, full_plane
@@ -21,7 +23,11 @@ from exitwave.recon.calibrate import Calibrated
 from exitwave.recon.direct.dense import DirectImage, reconstruct
 from exitwave.recon.direct.geometry import Geometry, geometry
 from exitwave.recon.direct.methods import check_method
-from exitwave.signal import RingCorrelation, frc
+from exitwave.recon.direct.point import Phase
+from exitwave.recon.options import Quantities
+from exitwave.signal import RingCorrelation, RingSSNR, frc, ring_ssnr
+
+PLAIN = Quantities()
 
 
 @record
@@ -33,6 +39,10 @@ class Reconstructed:
     calibration: Calibration
     rings: RingCorrelation
     seconds: float
+    ssnr: RingSSNR
+    asked: Quantities = PLAIN
+    vacuum: Phase | None = None
+    depths: Depths | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -45,6 +55,11 @@ class Reconstructed:
             "detector_pixels": image.pixels,
             "rms_phase_rad": float(image.image.std()),
             "noise_rms_rad": float(np.sqrt(_whole_noise(image).mean())),
+            "half_sets": self.asked.halves,
+            "ssnr": rings_told(self.ssnr),
+            **({} if self.vacuum is None else {"vacuum": {
+                "box_A": list(self.asked.vacuum_A or ()), "mean_rad": self.vacuum.value_rad, "sigma_rad": self.vacuum.sigma_rad}}),
+            **({} if self.depths is None else {self.depths.name: dict(self.depths.told)}),
         }
 
 
@@ -59,7 +74,7 @@ def require(calibration: Calibration, method: str) -> None:
     for name in ("energy_eV", "semiangle_mrad", "scan_step_y_A", "detector_mrad", "rotation_deg", "transpose"):
         if not getattr(calibration, name).known:
             _missing(name, calibration)
-    if method != "icom" and not any(q.known for q in calibration.aberrations.values()):
+    if method not in ("icom", "dpc") and not any(q.known for q in calibration.aberrations.values()):
         raise CalibrationError(
             f"{method} needs the aberrations, at least the defocus",
             remedy="pass --aberration C10_A=... or --calibrate, or run `exitwave calibrate` and pass --recipe",
@@ -74,17 +89,30 @@ def _missing(name: str, calibration: Calibration) -> None:
 
 
 def direct(
-    data: Dataset4D, calibration: Calibration, mask: np.ndarray | None, method: str, *, upsample: int, memory: int, progress: Progress
+    data: Dataset4D, calibration: Calibration, mask: np.ndarray | None, method: str, *, upsample: int, memory: int, progress: Progress,
+    quantities: Quantities = PLAIN,
 ) -> Reconstructed:
-    """One direct image of a scan."""
+    """One direct image of a scan, with what is asked for beside it."""
     started = perf_counter()
     optics = geometry(calibration, data.shape, None if mask is None else torch.from_numpy(mask))
     gain = float(calibration.counts_per_electron.value or 1.0)
-    image = reconstruct(
-        data.frames, optics, method, upsample=upsample, dispersion=gain, counts_per_electron=gain, memory_bytes=memory, progress=progress
-    )
+
+    if quantities.halves == "counts":
+        check_dealt(data.frames, gain)
+
+    def make(frames: FrameSource) -> DirectImage:
+        return reconstruct(
+            frames, optics, method, upsample=upsample, dispersion=gain, counts_per_electron=gain, memory_bytes=memory, progress=progress
+        )
+
+    image, depths = with_depths(data.frames, optics, method, make, quantities, upsample=upsample, gain=gain, memory=memory, progress=progress)
+    if quantities.halves == "counts":
+        image = dealt_halves(image, data.frames, make)
     rings = frc(image.halves[0].double(), image.halves[1].double(), image.pitch_A)
-    return Reconstructed(image=image, geometry=optics, calibration=calibration, rings=rings, seconds=perf_counter() - started)
+    ssnr = ring_ssnr(image.halves[0].double(), image.halves[1].double(), image.pitch_A)
+    image, vacuum = finished(image, quantities)
+    return Reconstructed(image=image, geometry=optics, calibration=calibration, rings=rings, seconds=perf_counter() - started, ssnr=ssnr,
+                         asked=quantities, vacuum=vacuum, depths=depths)
 
 
 def save_direct(
@@ -97,8 +125,10 @@ def save_direct(
     png: str | None,
     force: bool,
     making: Making | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[str, ...]:
-    """The result file and, where asked, a TIFF and a PNG. Returns what NeXus (NXem) requires of the result and nobody knows."""
+    """The result file and, where asked, a TIFF (of the depths, where there are some) and a PNG; `more` goes into the metrics. Returns what NeXus
+    (NXem) requires of the result and nobody knows."""
     image = done.image
     columns = image.image.shape[1]
     ny, nx = image.image.shape
@@ -126,12 +156,17 @@ def save_direct(
             title="variance of a Fourier coefficient over the count of pixels",
         ),
     ]
-    metrics = {**done.metrics, "method": image.method, "seconds": done.seconds, "peak_bytes": peak_bytes(), "pitch_A": list(image.pitch_A)}
+    stack = stack_plane(done.depths, done.asked) if done.depths else None
+    if stack:
+        planes.append(stack)
+    metrics = {**done.metrics, **more, "method": image.method, "seconds": done.seconds, "peak_bytes": peak_bytes(), "pitch_A": list(image.pitch_A)}
     provenance, facts = made_from(data, making or Making())
     lacking = write_result(
         output, images=planes, recipe=dict(recipe), calibration=done.calibration, metrics=metrics, provenance=provenance, facts=facts, force=force
     )
-    if tiff:
+    if tiff and stack:
+        write_tiff(tiff, stack.array, image.pitch_A, force, stack.depth_A)
+    elif tiff:
         write_tiff(tiff, phase, image.pitch_A, force)
     if png:
         picture(done, png, force)
@@ -164,10 +199,13 @@ def title_of(done: Reconstructed) -> str:
     """ "ssb phase, underfocus 30 nm, 1e4 e/Å^2": how people read it."""
     c10 = done.calibration.aberrations.get("C10_A")
     focus = f", {focus_in_words(float(c10.value))}" if c10 is not None and c10.value is not None else ""
-    return f"{LABELS.get(done.image.method, done.image.method)}{focus}, {significant(done.metrics['dose_e_per_A2'])} e/Å²"
+    method, _, changed = done.image.method.partition(" ")
+    label = LABELS.get(method, method) + (f", {changed}" if changed else "")
+    return f"{label}{focus}, {significant(done.metrics['dose_e_per_A2'])} e/Å²"
 
 
-LABELS = {"ssb": "SSB phase", "parallax": "parallax", "flipped-parallax": "parallax, phase-flipped", "icom": "iCOM phase"}
+LABELS = {"ssb": "SSB phase", "parallax": "parallax", "flipped-parallax": "parallax, phase-flipped", "icom": "iCOM phase", "dpc": "iDPC phase of four quadrants", "obf": "OBF phase",
+          "lsq": "least-squares phase", "wiener": "phase, posterior mean", "wdd": "WDD phase"}
 
 
 def dead_px(alive: np.ndarray) -> np.ndarray:
@@ -190,24 +228,9 @@ def save_calibrated(done: Calibrated, *, output: str | None, png: str | None, wh
         )
 
 
-def table_of(calibration: Calibration) -> str:
-    """The calibration as lines of text."""
-    from exitwave.cli.recipes import MEANING
-
-    rows = []
-    quantities = {name: getattr(calibration, name) for name in MEANING} | dict(calibration.aberrations)
-    for name, quantity in quantities.items():
-        if not quantity.known:
-            continue
-        value = quantity.value
-        text = str(value).lower() if isinstance(value, bool) else f"{value:.6g}" if isinstance(value, (int, float)) else str(value)
-        sigma = f"+- {quantity.sigma:.2g}" if quantity.sigma is not None else ""
-        words = f"  ({focus_in_words(float(value))})" if name == "C10_A" and isinstance(value, (int, float)) else ""
-        rows.append(f"  {name:<22}{text:>16}  {sigma:<12}{quantity.source}{words}")
-    return "\n".join(rows)
-
-
-def recipe_of(method: str, upsample: int, calibration: Calibration, memory: int, alive: np.ndarray | None) -> dict[str, Any]:
+def recipe_of(
+    method: str, upsample: int, calibration: Calibration, memory: int, alive: np.ndarray | None, quantities: Quantities = PLAIN
+) -> dict[str, Any]:
     """The recipe of kind reconstruct that makes the same image again. `alive` (ky, kx) marks the detector pixels that count; None: all."""
     return {
         "schema": 1,
@@ -218,6 +241,7 @@ def recipe_of(method: str, upsample: int, calibration: Calibration, memory: int,
         "memory_bytes": memory,
         "calibration": calibration.as_json(),
         "dead_px": None if alive is None else dead_px(alive),
+        **as_recipe(quantities),
     }
 
 

@@ -21,8 +21,9 @@ def write_tiff(
         InputError: an array that is no real image or stack, a pixel size that is not positive, or an output as `check_output` refuses it.
     """
     if array.shape[:-2] != ((len(depth_A),) if depth_A else ()) or array.ndim < 2 or array.dtype.kind not in "buif" or not array.size:
-        raise InputError("a TIFF holds one real image, or one for each depth", expected=f"({len(depth_A)}, y, x) real numbers" if depth_A else
-                         "(y, x) real numbers", got=f"shape {array.shape} of {array.dtype}", remedy="write the phase and the amplitude of a complex image")
+        wanted = f"({len(depth_A)}, y, x) real numbers" if depth_A else "(y, x) real numbers"
+        raise InputError("a TIFF holds one real image, or one for each depth", expected=wanted, got=f"shape {array.shape} of {array.dtype}",
+                         remedy="write the phase and the amplitude of a complex image")
     if min(pitch_A) <= 0:
         raise InputError("a TIFF needs a positive pixel size", got=pitch_A)
     per_nm = (10 / pitch_A[1], 10 / pitch_A[0])  # TIFF counts pixels per unit, x first

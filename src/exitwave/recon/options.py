@@ -1,12 +1,16 @@
 """What a person chooses about an inverse problem, as plain records that recipes are made from."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
 from exitwave.core import InputError, record
 from exitwave.recon.direct.methods import METHODS, check_method
+from exitwave.recon.direct.optimal import METHODS as OPTIMAL
+from exitwave.recon.direct.sections import REFOCUSED
 
+Halves = Literal["pixels", "counts"]
 Twin = Literal["positive-phase", "underfocus", "overfocus", "none"]
 TWIN = "what settles rotation + 180 degrees with the opposite defocus and phase: positive-phase, underfocus, overfocus or none"
 FACTORS = range(1, 17)
@@ -20,20 +24,47 @@ class CalibrateOptions:
 
 
 @record
+class Quantities:
+    """What is made beside the image: its transfer divided out (`correct`), half images from detector pixels or from dealt counts, a box (y0, x0, y1,
+    x1) whose phase is zero, images refocused to depths, slices at depths solved for together."""
+
+    correct: bool = False
+    halves: Halves = "pixels"
+    vacuum_A: tuple[float, float, float, float] | None = None
+    sections_A: tuple[float, ...] | None = None
+    slices_A: tuple[float, ...] | None = None
+
+
+QUANTITIES = ("correct", "halves", "vacuum_A", "sections_A", "slices_A")
+
+
+@record
 class ReconstructOptions:
-    """Which image is made. `calibrate` measures rotation, handedness and aberrations first, with `twin`.
+    """Which image is made. `calibrate` measures rotation, handedness and aberrations first, with `twin`. The rest is what `Quantities` says.
 
     Raises:
-        InputError: an unknown method (with a suggestion), an upsampling factor outside 1 to 16.
+        InputError: an unknown method (with a suggestion), an upsampling factor outside 1 to 16, depths that do not ascend, depths that the method
+            has no images for.
     """
 
     method: str
     upsample: int = 1
     calibrate: bool = False
     twin: Twin = "positive-phase"
+    correct: bool = False
+    halves: Halves = "pixels"
+    vacuum_A: tuple[float, float, float, float] | None = None
+    sections_A: tuple[float, ...] | None = None
+    slices_A: tuple[float, ...] | None = None
+
+    @property
+    def quantities(self) -> Quantities:
+        """What is made beside the image."""
+        return Quantities(correct=self.correct, halves=self.halves, vacuum_A=self.vacuum_A, sections_A=self.sections_A, slices_A=self.slices_A)
 
     def __post_init__(self) -> None:
         check_method(self.method)
+        _check_depths(self)
         if self.upsample not in FACTORS:
             raise InputError(
                 "the upsampling factor is out of range",
@@ -43,12 +74,29 @@ class ReconstructOptions:
             )
 
 
+def _check_depths(options: ReconstructOptions) -> None:
+    if options.sections_A is not None and options.slices_A is not None:
+        raise InputError("sections and slices are two ways to depths", got="both", remedy="ask for one of them")
+    for depths in (options.sections_A, options.slices_A):
+        if depths is not None and (not depths or any(b <= a for a, b in pairwise(depths))):
+            raise InputError("depths are numbers in A that ascend", got=depths or "none")
+    if options.sections_A is not None and options.method not in (*REFOCUSED, *OPTIMAL):
+        raise InputError(f"{options.method} makes no depth sections", expected=", ".join((*REFOCUSED, *OPTIMAL)))
+    if options.slices_A is not None and options.method not in OPTIMAL:
+        raise InputError(f"{options.method} does not solve for slices", expected=", ".join(OPTIMAL), remedy="or ask for sections")
+
+
 CALIBRATE_MEANING: Mapping[str, str] = MappingProxyType({"twin": TWIN})
 RECONSTRUCT_MEANING: Mapping[str, str] = MappingProxyType(
     {
         "method": f"one of {', '.join(METHODS)}",
         "upsample": "image pixels per scan step, 1 to 16; `exitwave plan` says how many the optics hold",
         "calibrate": "true measures rotation, handedness and aberrations from the scan first",
+        "correct": "true divides the transfer out as far as the half images hold signal",
+        "halves": "what half images are made from: detector pixels, or counts dealt out at random (one count per electron only)",
+        "vacuum_A": "a box [y0, x0, y1, x1] in A whose mean phase is zero; null: none",
+        "sections_A": "depths in A that the scan is refocused to, ascending, downstream positive; null: none",
+        "slices_A": "depths in A of slices that are solved for together (lsq, obf, wiener); null: none",
         "twin": f"with calibrate: true, {TWIN}",
     }
 )

@@ -13,7 +13,8 @@ from exitwave.data.calibration import Calibration
 from exitwave.io.nexus import Plane
 
 DEPTHS = (-12.5, 0.0, 30.0)
-STACK = Plane(name="sections", array=np.random.default_rng(3).normal(size=(3, 5, 8)).astype(np.float32), pitch=(0.5, 0.25), unit="rad", depth_A=DEPTHS)
+VALUES = np.random.default_rng(3).normal(size=(3, 5, 8)).astype(np.float32)
+STACK = Plane(name="sections", array=VALUES, pitch=(0.5, 0.25), unit="rad", depth_A=DEPTHS)
 
 
 @pytest.mark.parametrize("name", ["r.h5", "r.zarr"])

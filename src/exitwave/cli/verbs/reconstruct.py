@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from exitwave.cli.options import (
+    Output,
     calibration_options,
     correction_options,
     device_option,
@@ -15,15 +16,16 @@ from exitwave.cli.options import (
     set_option,
     work_options,
 )
+from exitwave.cli.quantity_flags import quantities_taken, quantity_options
 from exitwave.cli.verbs.calibrate import TWINS
 
 
 @click.command(name="reconstruct")
 @click.argument("file")
-@click.option("--method", "-m", help="parallax, flipped-parallax, ssb, icom, obf, wiener or lsq.")
-@click.option("--output", "-o", required=True, type=click.Path(), help="HDF5 result as NeXus (NXem), or a Zarr folder where it ends in .zarr.")
-@click.option("--png", type=click.Path(dir_okay=False), help="Phase, FFT and transfer as a picture.")
-@click.option("--tiff", type=click.Path(dir_okay=False), help="The phase as calibrated 32-bit TIFF.")
+@click.option("--method", "-m", help="parallax, flipped-parallax, ssb, icom, dpc, obf, wiener, lsq or wdd.")
+@click.option("--output", "-o", required=True, type=Output("result"), help="HDF5 result as NeXus (NXem), or a Zarr folder where it ends in .zarr.")
+@click.option("--png", type=Output("picture"), help="Phase, FFT and transfer as a picture.")
+@click.option("--tiff", type=Output("TIFF"), help="The phase as calibrated 32-bit TIFF.")
 @recipe_option
 @set_option
 @click.option("--calibrate", "calibrate_first", is_flag=True, help="Measure rotation, handedness, aberrations first.")
@@ -33,6 +35,7 @@ from exitwave.cli.verbs.calibrate import TWINS
 @click.option("--upsample", type=int, help="Image pixels per scan step; `exitwave plan` says how many the optics hold.  [default: 1]")
 @click.option("--about", multiple=True, help="Repeatable, what NeXus asks: atom_types=Mo,S, is_simulation=false ...")
 @click.option("--no-hash", is_flag=True, help="Leave out the SHA-256 of a huge input; the result says so.")
+@quantity_options
 @calibration_options
 @correction_options
 @file_options
@@ -70,6 +73,7 @@ def command(
     Example:
       exitwave reconstruct scan.h5 --method ssb --recipe recipe.yaml -o phase.h5 --png phase.png
       exitwave reconstruct scan.h5 --method flipped-parallax --calibrate -o phase.h5 --upsample 2
+      exitwave reconstruct scan.h5 --method ssb --recipe recipe.yaml -o phase.h5 --correct --vacuum 0,0,20,40 --at 55,62.5,3
     """
     from exitwave.cli.corrections import corrected, taken
     from exitwave.cli.reconstruct import Outputs, asked_of, run
@@ -77,7 +81,8 @@ def command(
     from exitwave.cli.told import Making, about_of, opened_as
 
     corrections = taken(optics)
-    asked = asked_of(recipe, sets, {"method": method, "upsample": upsample, "calibrate": calibrate_first or None, "twin": twin})
+    quantities, points = quantities_taken(optics)
+    asked = asked_of(recipe, sets, {**quantities, "method": method, "upsample": upsample, "calibrate": calibrate_first or None, "twin": twin})
     only_cpu(device)
     making = Making(hashed=not no_hash, about=about_of(about))
     check_outputs(force, output, png, tiff)
@@ -92,4 +97,5 @@ def command(
         force=force,
         as_json=as_json,
         making=making,
+        points=points,
     )

@@ -82,9 +82,9 @@ def phase_in(image: DirectImage, where: Disk | Box, vacuum: Disk | Box | None = 
     rows, columns = image.image.shape
     grid = Grid(shape=(rows, columns), pitch_A=image.pitch_A)
     qy, qx = grid.k_invA()
-    m = _inside(where, grid).spectrum(qy, qx)
+    m = inside(where, grid).spectrum(qy, qx)
     if vacuum is not None:
-        m = m - _inside(vacuum, grid).spectrum(qy, qx)
+        m = m - inside(vacuum, grid).spectrum(qy, qx)
     m = _of_samples(m)
     data = torch.fft.fft2(image.image.to(torch.float64))
     size2 = m.abs() ** 2
@@ -99,7 +99,12 @@ def phase_in(image: DirectImage, where: Disk | Box, vacuum: Disk | Box | None = 
     )
 
 
-def _inside(region: Disk | Box, grid: Grid) -> Disk | Box:
+def inside(region: Disk | Box, grid: Grid) -> Disk | Box:
+    """The region, where its pixels are all in the image.
+
+    Raises:
+        InputError: it reaches outside.
+    """
     y0, x0, y1, x1 = region.corners_A
     (height, width), (py, px) = grid.extent_A, grid.pitch_A
     if not (-py / 2 <= y0 and -px / 2 <= x0 and y1 <= height - py / 2 and x1 <= width - px / 2):
