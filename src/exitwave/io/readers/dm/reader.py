@@ -116,12 +116,13 @@ def _opened(image: dict[str, Any], header: Header, path: str, inside: str, scan_
 
 
 def _axes(image: dict[str, Any], shape: tuple[int, ...]) -> tuple[Axis, ...]:
-    """Value of index i is (i - Origin) * Scale in Units."""
+    """Value of index i is (i - Origin) * Scale in Units; stacks that a plugin built tell only their fastest axes."""
     calibrations = at(image, "ImageData", "Calibrations", "Dimension")
     told = list(calibrations.values()) if isinstance(calibrations, dict) else []
     axes = []
     for i, size in enumerate(shape):
-        own = told[len(shape) - 1 - i] if len(told) == len(shape) else {}
+        place = len(shape) - 1 - i  # the fastest axis comes first
+        own = told[place] if place < len(told) <= len(shape) else {}
         scale, origin, unit = number(at(own, "Scale")), number(at(own, "Origin")) or 0.0, at(own, "Units")
         axes.append(make_axis("", size, scale, -origin * scale if scale is not None and origin else 0.0, unit if isinstance(unit, str) else ""))
     return tuple(Axis(name=name, size=a.size, scale=a.scale, offset=a.offset, unit=a.unit) for name, a in zip(_names(axes), axes, strict=True))

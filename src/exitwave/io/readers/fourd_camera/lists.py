@@ -6,16 +6,14 @@ and size. Source: HDF5 File Format Specification 3.0, III.E "Global Heap" and IV
 """
 
 import os
-import struct
-from typing import BinaryIO
 
 import h5py
 import numpy as np
 
 from exitwave.core.errors import FormatError
+from exitwave.io.readers.hdf5.heaps import heap
 
 REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
-HEAP, OBJECT = struct.Struct("<4sB3xQ"), struct.Struct("<HH4xQ")
 
 
 def lists(node: h5py.Dataset, rows: np.ndarray) -> list[np.ndarray]:
@@ -44,34 +42,10 @@ def lists(node: h5py.Dataset, rows: np.ndarray) -> list[np.ndarray]:
                 found.append(np.empty(0, dtype))
                 continue
             if address not in heaps:
-                heaps[address] = _heap(file, address, size)
+                heaps[address] = heap(file, address, size)
             content, places = heaps[address]
             start, held = places.get(index, (0, 0))
             if length * dtype.itemsize > held:
                 raise FormatError(f"{file.name} is damaged", expected=f"a list of {length * dtype.itemsize} bytes", got=f"{held} bytes")
             found.append(np.frombuffer(content, dtype, length, start))
     return found
-
-
-def _heap(file: BinaryIO, address: int, file_size: int) -> tuple[bytes, dict[int, tuple[int, int]]]:
-    """The bytes of a heap, and where in them each of its objects begins and how many bytes it has."""
-    if address > file_size:
-        raise FormatError(f"{file.name} is damaged or truncated", expected=f"a heap within its {file_size} bytes", got=f"one at {address}")
-    file.seek(address)
-    head = file.read(HEAP.size)
-    mark, version, size = HEAP.unpack(head) if len(head) == HEAP.size else (b"", 0, 0)
-    if mark != b"GCOL" or version != 1 or not HEAP.size <= size <= file_size - address:
-        raise FormatError(f"{file.name} is damaged or truncated", expected=f"a heap of version 1 at {address}",
-                          got=f"{mark!r}, version {version}, {size} bytes")
-    content = head + file.read(size - HEAP.size)
-    places, at = {}, HEAP.size
-    while at + OBJECT.size <= len(content):
-        index, _, held = OBJECT.unpack_from(content, at)
-        if index == 0:  # the free space at the end
-            break
-        at += OBJECT.size
-        if held > len(content) - at:
-            raise FormatError(f"{file.name} is damaged", expected=f"at most {len(content) - at} bytes left in a heap", got=f"a list of {held}")
-        places[index] = (at, held)
-        at += -(-held // 8) * 8
-    return content, places

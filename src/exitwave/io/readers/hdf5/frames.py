@@ -12,6 +12,7 @@ import numpy as np
 from exitwave.core.errors import FormatError, InputError
 from exitwave.io.readers.frames import arranged, destination, readable_type
 from exitwave.io.readers.hdf5.bitshuffle import check_chunks
+from exitwave.io.readers.hdf5.heaps import WatchedFile
 
 REGISTERED_FILTERS = 256  # filters from here on are plugins, not part of the HDF5 library
 CACHE_LIMIT = 32 * 2**20
@@ -27,7 +28,7 @@ def opened(path: str) -> Iterator[h5py.File]:
         FormatError: it is cut short, damaged, not HDF5, or lacks what is looked for.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with WatchedFile(path) as watched, h5py.File(watched, "r") as file:
             yield file
     except DAMAGE as error:
         raise _damage(path, error) from error

@@ -80,7 +80,8 @@ def _attributes(node: h5py.Dataset) -> dict[str, Any]:
     group: h5py.Dataset | h5py.Group = node
     while True:
         for name in group.attrs:
-            found.setdefault(name, _plain(group, name))
+            if isinstance(name, str):  # h5py gives names that are no UTF-8 as bytes
+                found.setdefault(name, _plain(group, name))
         if group.name == "/":
             return found
         group = group.parent

@@ -18,8 +18,31 @@ MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 OTHER_MODES = {3: "complex integers", 4: "complex numbers", 101: "two pixels of 4 bits a byte"}
 ORDERS = {0x44: "<", 0x11: ">"}  # first byte of the machine stamp
 VOLUMES_FROM = 401  # space groups from here on: a stack of volumes of mz sections each
+PERMUTED = ({0}, {1, 2, 3})  # axes of columns, rows and sections, left out by some
+LOOSE = 4096  # bytes that may follow the values of a file without the mark
+BYTES_FEI, PLACE_FEI = 1024 * 128, 44  # 1024 sections of 128 bytes; the pixel in one of them
 LONGEST = 1 << 18  # of a side file
 OURS, LONGEST_OURS = b"EXWV", 1 << 26  # type of the extended header that exitwave writes: attributes as JSON
+
+
+def recognises(path: str) -> bool:
+    """Whether a file has MRC's mark, or without it a header whose numbers make sense and give the file's length."""
+    try:
+        with open(path, "rb") as file:
+            head, size = file.read(HEADER), os.fstat(file.fileno()).st_size
+    except OSError:
+        return False
+    if head[208:211] == b"MAP":
+        return True
+    if len(head) < HEADER:
+        return False
+    for order in "<>":
+        words = struct.unpack(order + "10i6f3i3f2i", head[:96])
+        if words[3] in MODES and min(words[:3]) > 0 and {*words[16:19]} in PERMUTED and words[23] >= 0:
+            values = HEADER + words[23] + prod(words[:3]) * int(MODES[words[3]][-1])
+            if 0 <= size - values < LOOSE:
+                return True
+    return False
 
 
 def open_frames(path: str, inside: str, options: Options) -> Opened:
@@ -35,6 +58,8 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
     refuse_layout(options, CARD)
     with open(path, "rb") as file:
         head = file.read(HEADER)
+        fei_A = _fei_pixel_A(head, file.read(PLACE_FEI + 4)) if len(head) == HEADER else None
+        file.seek(HEADER)
         ours = file.read(min(LONGEST_OURS, max(0, struct.unpack("<i", head[92:96])[0]))) if head[104:108] == OURS else b""
     order = _order(head, path)
     words = struct.unpack(order + "10i6f3i3f2i", head[:96])
@@ -52,8 +77,9 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
     said = _side_file(path) if sections > 1 else {}
     scan = options.scan_shape or (_scan(said, sections) if len(layout) == 3 else None)
     frames = FileFrames(path=path, offset=offset, shape=arranged(layout, scan, path), stored=order + stored)
+    pitch = _pitch(words) if fei_A is None else (None, fei_A, fei_A)
     attributes = _attributes(words, head) | ({"side_file": said} if said else {}) | _told_by_us(ours)
-    return Opened(frames=frames, attributes=attributes, axes=_axes(frames.shape, len(layout), words))
+    return Opened(frames=frames, attributes=attributes, axes=_axes(frames.shape, len(layout), pitch, words[22] > 0))
 
 
 def _order(head: bytes, path: str) -> str:
@@ -89,12 +115,22 @@ def _pitch(words: tuple[Any, ...]) -> tuple[float | None, float | None, float | 
     return sizes[2], sizes[1], sizes[0]
 
 
-def _axes(shape: tuple[int, ...], stored_axes: int, words: tuple[Any, ...]) -> tuple[Axis, ...]:
+def _fei_pixel_A(head: bytes, extended: bytes) -> float | None:
+    """The pixel of FEI's tomography (before its headers said "FEI1"), in metres in the 12th number of its first section; there the cell is left at
+    one Angstrom a pixel. Source: https://bio3d.colorado.edu/imod/doc/mrc_format.txt, "Extended header in FEI files"."""
+    order = ORDERS.get(head[212], "<")
+    words = struct.unpack(order + "10i6f3i3f2i", head[:96])
+    if words[23] != BYTES_FEI or head[104:108].strip(b" \0") or len(extended) < PLACE_FEI + 4 or _pitch(words)[1:] != (1.0, 1.0):
+        return None
+    pixel_A = struct.unpack_from(order + "f", extended, PLACE_FEI)[0] * 1e10
+    return float(pixel_A) if 1e-3 < pixel_A < 1e6 else None
+
+
+def _axes(shape: tuple[int, ...], stored_axes: int, pitch: tuple[float | None, ...], volume: bool) -> tuple[Axis, ...]:
     """Pixels in Angstrom; sections have a distance in volumes only (space group above zero). No axes where a scan was arranged."""
     if len(shape) != stored_axes:
         return ()
-    pitch = _pitch(words)
-    scales = [None, pitch[0] if words[22] > 0 else None, pitch[1], pitch[2]][-len(shape):]
+    scales = [None, pitch[0] if volume else None, pitch[1], pitch[2]][-len(shape):]
     names = ("n", "z", "y", "x")[-len(shape):]
     return tuple(Axis(name=name, size=size, scale=scale, unit="A" if scale else "") for name, size, scale in zip(names, shape, scales, strict=True))
 

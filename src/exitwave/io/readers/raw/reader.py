@@ -2,6 +2,7 @@
 
 import os
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from exitwave.io.readers.frames import FileFrames, arranged, readable_type
 def open_frames(path: str, inside: str, options: Options) -> Opened:
     """Frames of a file of bare bytes. Raises InputError without shape and type, FormatError where the size of the file is another."""
     if options.shape is None or options.dtype is None:
-        raise InputError(f"{path} is bare bytes, which do not tell their shape and type", remedy="give shape=(Ry, Rx, ky, kx) and dtype='uint16'")
+        beside = Path(path).with_suffix(".rpl")
+        raise InputError(f"{path} is bare bytes, which do not tell their shape and type",
+                         remedy=f"open {beside}, which tells them" if beside.exists() else "give shape=(Ry, Rx, ky, kx) and dtype='uint16'")
     if options.offset < 0 or min(options.shape, default=0) < 0:
         raise InputError("shape and offset of bare bytes are not negative", got=f"shape {options.shape}, offset {options.offset}")
     try:

@@ -7,39 +7,41 @@ Limits: a format that it cannot read lazily is held in memory as a whole after t
 """
 
 import os
-import struct
+import re
 import warnings
-import zlib
 from collections.abc import Mapping
 from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 import h5py
 import numpy as np
 
-from exitwave.core.errors import FormatError, InputError
+from exitwave.core.errors import ExitwaveError, FormatError, InputError
 from exitwave.data.signal import Axis
 from exitwave.io.readers.axes import make_axis, told_by_axes
 from exitwave.io.readers.card import Opened, Options
 from exitwave.io.readers.frames import arranged, destination, readable_type, refuse_layout
 from exitwave.io.readers.hdf5.frames import selections
-from exitwave.io.readers.rosettasciio import CARD
+from exitwave.io.readers.rosettasciio import CARD, JEOL
 
 REMEDY = "pip install 'exitwave[formats]'"
 VELOX = "Application/Velox"
 LONGEST = 256  # elements of a list in the metadata that is kept
 MOST = 2000  # values of the metadata that are kept
-# What its readers raise for files that are damaged or that they do not know.
-BROKEN = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError, AssertionError, RuntimeError, EOFError,
-          ArithmeticError, MemoryError, NameError, Warning, ParseError, struct.error, zlib.error)
+# What its readers raise for files that are damaged or that they do not know: anything, a bare Exception included ("not an ELID file").
+BROKEN = (Exception,)
+NEEDED = re.compile(r"requires the '(\w+)' package")
+PACKAGES = {"skimage": "scikit-image", "PIL": "pillow", "dateutil": "python-dateutil", "box": "python-box"}  # that are not named as they are imported
 
 
 def recognises(path: str) -> bool:
-    """Whether an HDF5 file was written by Velox; other formats are known by their extension."""
+    """Whether a file is JEOL's, or HDF5 written by Velox; other formats are known by their extension."""
     try:
+        with open(path, "rb") as file:
+            if file.read(8)[4:] == JEOL:
+                return True
         with h5py.File(path, "r") as file:
             return VELOX in file
     except (OSError, RuntimeError, KeyError):
@@ -158,14 +160,25 @@ def _read(path: str, plugin: str) -> list[dict[str, Any]]:
                 return list(reader(path, lazy=False))
     except ImportError as error:
         missing = error.name or next((word.strip("'") for word in str(error).split() if word.startswith("'")), "a library")
-        raise InputError(f"RosettaSciIO needs {missing} to read {path}", remedy=f"pip install {missing}") from error
+        raise _lacking(missing, path) from error
     except BROKEN as error:
         raise _damage(path, error) from error
 
 
-def _damage(path: str, error: Exception) -> FormatError | InputError:
+def _lacking(library: str, path: str) -> InputError:
+    package = PACKAGES.get(library, library)
+    return InputError(f"RosettaSciIO needs {package} to read {path}", remedy=f"pip install {package}")
+
+
+def _damage(path: str, error: Exception) -> ExitwaveError:
     if isinstance(error, (FileNotFoundError, PermissionError)):
-        return InputError(f"{path} cannot be read", got=error.strerror or "not there")
+        beside = "" if error.filename in (None, path) else f": {error.filename}"
+        return InputError(f"{path} cannot be read", got=f"{error.strerror or 'not there'}{beside}")
+    if isinstance(error, ExitwaveError):
+        return error
+    lacking = NEEDED.search(str(error))
+    if lacking:
+        return _lacking(lacking[1], path)
     said = " ".join(str(error).split())[:200]
     return FormatError(f"RosettaSciIO cannot read {path}", got=f"{type(error).__name__}: {said}" if said else type(error).__name__,
                        remedy="the file is damaged, or of another format than its name says")

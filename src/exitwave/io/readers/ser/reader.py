@@ -79,11 +79,15 @@ def _navigation_axes(series: Series, shape: tuple[int, ...]) -> tuple[Axis, ...]
 
 
 def _item_axes(first: Element) -> tuple[Axis, ...]:
-    """Spectra in eV, images in metres: the elements' own calibrations have no unit in the file, these are TIA's."""
+    """Spectra in eV, images in metres: the elements' own calibrations have no unit in the file, these are TIA's.
+
+    Steps of a metre and more are diffraction patterns, in 1/m.
+    """
     if len(first.shape) == 1:
         return (_axis("energy", first.shape[0], first.calibrations[0], "eV"),)
     (rows, columns), ((lowest, step, element), across) = first.shape, first.calibrations
-    return _axis("y", rows, (-lowest, step, rows - 1 - element), "m"), _axis("x", columns, across, "m")
+    mark, unit = ("k", "1/m") if min(abs(step), abs(across[1])) >= 1 else ("", "m")
+    return _axis(f"{mark}y", rows, (-lowest, step, rows - 1 - element), unit), _axis(f"{mark}x", columns, across, unit)
 
 
 def _axis(name: str, size: int, told: tuple[float, float, int], unit: str) -> Axis:

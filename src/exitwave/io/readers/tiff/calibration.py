@@ -1,4 +1,4 @@
-"""What TIFF files say about their pixels: OME-XML, ImageJ's description, FEI's block of text, and resolution tags that can be a microscope's."""
+"""What TIFF files say about their pixels: OME-XML, ImageJ's, FEI's and DigitalMicrograph's words, and resolution tags that can be a microscope's."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -15,17 +15,19 @@ DOTS = {2: "inch", 3: "cm"}
 INCH_CM = 2.54
 NAMES = {"Y": "y", "X": "x", "Z": "z", "T": "time", "C": "channel", "I": "n", "Q": "n", "S": "sample"}
 
-Pixel = tuple[float, str]  # size and unit
+DM_UNIT, DM_OFFSET, DM_SCALE = 65003, 65006, 65009  # DigitalMicrograph's tags for x; y and the stack follow, in the unit's multiples
+
+Pixel = tuple[float, str] | tuple[float, str, float]  # size, unit, and where the first lies
 
 
 def axes_of(file: tifffile.TiffFile, letters: str, shape: Sequence[int]) -> tuple[Axis, ...]:
     """One axis a dimension, named after tifffile's letters."""
-    known = _ome(file) or _imagej(file) or _fei(file) or _resolution(file)
+    known = _ome(file) or _imagej(file) or _fei(file) or _digitalmicrograph(file, letters) or _resolution(file)
     found = []
     for i, (letter, size) in enumerate(zip(letters, shape, strict=True)):
-        scale, unit = known.get(letter, (None, ""))
+        scale, unit, *offset = known.get(letter, (None, ""))
         name = NAMES.get(letter, letter.lower())
-        found.append(make_axis(name if letters.count(letter) == 1 else f"{name}{i}", size, scale, 0.0, unit))
+        found.append(make_axis(name if letters.count(letter) == 1 else f"{name}{i}", size, scale, offset[0] if offset else 0.0, unit))
     return tuple(found)
 
 
@@ -107,6 +109,18 @@ def _fei(file: tifffile.TiffFile) -> dict[str, Pixel]:
     return found
 
 
+def _digitalmicrograph(file: tifffile.TiffFile, letters: str) -> dict[str, Pixel]:
+    """Gatan's private tags, which DigitalMicrograph adds on export: unit, offset and scale of x, y and the pages of a stack."""
+    tags, found = file.pages.first.tags, dict[str, Pixel]()
+    stack = letters[0] if len(letters) == 3 else ""
+    for i, letter in enumerate(f"XY{stack}"):
+        unit, offset, scale = (tags.valueof(first + i) for first in (DM_UNIT, DM_OFFSET, DM_SCALE))
+        size, start = _number(scale), _number(offset, signed=True)
+        if isinstance(unit, str) and size is not None:
+            found[letter] = size, unit, start or 0.0
+    return found
+
+
 def _fei_value(file: tifffile.TiffFile, group: str, key: str) -> Any:
     block = (file.fei_metadata or {}).get(group)
     return block.get(key) if isinstance(block, Mapping) else None
@@ -132,10 +146,10 @@ def _ratio(value: Any) -> float | None:
     return _number(value[0] / value[1])
 
 
-def _number(value: Any) -> float | None:
-    """A positive number, or None."""
+def _number(value: Any, signed: bool = False) -> float | None:
+    """A positive number (any finite one where signed), or None."""
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if isfinite(number) and number > 0 else None
+    return number if isfinite(number) and (number > 0 or signed) else None
