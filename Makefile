@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
-PEERS ?= quantem abtem py4dstem ptyrad
+PEERS ?= quantem abtem py4dstem libertem ptyrad
 
 .PHONY: demo test check docs peers clean help
 
@@ -58,6 +58,7 @@ peers: $(PEERS:%=.peers/%/.installed)
 .peers/quantem/.installed: WANTS := quantem==0.1.10
 .peers/abtem/.installed: WANTS := abtem==1.0.11
 .peers/py4dstem/.installed: WANTS := py4DSTEM==0.14.18 "numpy<2"
+.peers/libertem/.installed: WANTS := libertem==0.16.0 libertem-parallax==0.1.2 ptychography40==0.1.0
 .peers/ptyrad/.installed: WANTS := ptyrad==1.0.0
 
 .peers/%/.installed:
