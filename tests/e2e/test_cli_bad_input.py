@@ -55,7 +55,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "broken.yaml").write_text("calibration: [1, {\n")
     (tmp_path / "list.yaml").write_text("- 1\n- 2\n")
     (tmp_path / "sim.yaml").write_text("specimen: MoS2\nscan_stp_A: 0.5\n")
+    (tmp_path / "kilovolts.yaml").write_text("calibration: {energy_eV: 300}\n")
+    (tmp_path / "kilovolts_sim.yaml").write_text("specimen: MoS2\nenergy_eV: 60\n")
     (tmp_path / "there.h5").write_bytes(b"something precious")
+    (tmp_path / "there.png").write_bytes(b"something precious")
     (tmp_path / "a_folder").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -111,8 +114,18 @@ TABLE: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "output's folder is missing": (reconstruct("good.npy", out="nowhere/out.h5"), ("cannot be written", "nowhere")),
     "output is a folder": (reconstruct("good.npy", out="a_folder"), ("a_folder", "is a folder")),
     "output exists": (reconstruct("good.npy", out="there.h5"), ("there.h5 exists", "--force")),
-    "picture exists": (reconstruct("good.npy", "--png", "there.h5"), ("exists", "--force")),
-    "two outputs of one name": (reconstruct("good.npy", "--png", "out.h5"), ("same name",)),
+    "picture exists": (reconstruct("good.npy", "--png", "there.png"), ("exists", "--force")),
+    "two outputs of one name": (reconstruct("good.npy", "--png", "same", out="same"), ("same name",)),
+    "result named like a picture": (reconstruct("good.npy", out="out.png"), ("--output names a result", ".h5")),
+    "picture of another kind": (reconstruct("good.npy", "--png", "out.jpg"), ("--png names a picture", ".png")),
+    "picture named like a result": (["info", "good.npy", "--png", "good2.h5"], ("--png names a picture",)),
+    "recipe named like a result": (["calibrate", "good.npy", *KNOWN, "-o", "out.h5"], ("--output names a recipe", ".yaml")),
+    "kilovolts without their unit": (reconstruct("good.npy", "--energy-eV", "80"), ("would be 80 eV", '"80 kV"')),
+    "kilovolts without their unit, plan": (["plan", "--energy-eV", "200", "--semiangle-mrad", "20", "--detector-mrad", "1", "--scan-step-A", "1"],
+                                           ('"200 kV"',)),
+    "kilovolts without their unit, recipe": (reconstruct("good.npy", "--recipe", "kilovolts.yaml"), ('"300 kV"',)),
+    "kilovolts without their unit, simulate": (["simulate", "kilovolts_sim.yaml", "-o", "out.h5"], ('"60 kV"',)),
+    "fewer than no configurations": (["simulate", "MoS2", "-o", "out.h5", "--configurations", "-1"], ("configurations must not be negative",)),
     "recipe exists": (["calibrate", "good.npy", *KNOWN, "-o", "typo.yaml"], ("typo.yaml exists", "--force")),
     "missing recipe": (reconstruct("good.npy", "--recipe", "none.yaml"), ("there is no recipe none.yaml",)),
     "unknown field in a recipe": (reconstruct("good.npy", "--recipe", "typo.yaml"), ("rotation_dg", "rotation_deg")),

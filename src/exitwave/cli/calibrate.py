@@ -12,7 +12,8 @@ import numpy as np
 from exitwave.cli.corrections import corrections_in_words
 from exitwave.cli.recipes import checked_for, document_in, made
 from exitwave.cli.session import emit, layered, overridden, peak_bytes, progress
-from exitwave.cli.work import dead_px, save_calibrated, table_of
+from exitwave.cli.words import table_of
+from exitwave.cli.work import dead_px, save_calibrated
 from exitwave.core import CalibrationError
 from exitwave.data import Calibration, Dataset4D
 from exitwave.io.recipes import Document, Recipe, calibration_in, plain, section_of

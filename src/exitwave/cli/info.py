@@ -1,12 +1,13 @@
 """Any measurement in words and as JSON."""
 
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from exitwave.cli.work import table_of
-from exitwave.data import Axis, Signal, items_of
+from exitwave.cli.words import table_of
+from exitwave.data import Signal, items_of
 from exitwave.data.calibration import FLAGS
 
 # What a reconstruction cannot do without, and what supplies it besides a flag.
@@ -74,7 +75,8 @@ def describe(signal: Signal) -> str:
     lines = [f"{signal.origin['path']}{inside}", _shape_line(signal)]
     if "source" in signal.origin:
         lines.append(f"converted from {signal.origin['source'].get('path') or 'an array'}")
-    lines += ["axes:", *(_axis_line(axis) for axis in signal.axes)] if signal.kind != "4D-STEM" or any(a.scale for a in signal.axes) else []
+    told = axes(signal)
+    lines += ["axes:", *(_axis_line(axis) for axis in told)] if signal.kind != "4D-STEM" or any(axis["scale"] for axis in told) else []
     if "alive" in signal.origin:
         lines.append(f"{int(np.sum(~signal.origin['alive']))} detector pixels are marked as not to be used")
     known = table_of(signal.calibration)
@@ -102,8 +104,8 @@ def _shape_line(signal: Signal) -> str:
     return f"{name}, {items}, {signal.frames.dtype}, {size / 1e6:.4g} MB, read as {signal.origin['reader']}"
 
 
-def _axis_line(axis: Axis) -> str:
-    if axis.scale is None:
-        return f"  {axis.name:<12}{axis.size:>8}  (scale not known)"
-    end = axis.offset + axis.scale * (axis.size - 1)
-    return f"  {axis.name:<12}{axis.size:>8}  {axis.scale:.6g} {axis.unit} each, {axis.offset:.6g} to {end:.6g} {axis.unit}".rstrip()
+def _axis_line(axis: Mapping[str, Any]) -> str:
+    name, scale, offset, unit = f"  {axis['name']:<12}{axis['size']:>8}", axis["scale"], axis["offset"], axis["unit"]
+    if scale is None:
+        return f"{name}  (scale not known)"
+    return f"{name}  {scale:.6g} {unit} each, {offset:.6g} to {offset + scale * (axis['size'] - 1):.6g} {unit}".rstrip()

@@ -23,7 +23,7 @@ VERBS = {
     "validate": "whether a recipe is right, and everything that is not",
     "simulate": "4D-STEM counts of a structure file, a built-in specimen or a recipe",
     "calibrate": "detector, aperture, centre, rotation, handedness, aberrations from the scan itself",
-    "reconstruct": "a phase image: parallax, flipped-parallax, ssb, icom",
+    "reconstruct": "a phase image by a direct method: ssb, parallax, icom, obf, lsq and more",
     "rerun": "the same image again, from a result alone",
     "doctor": "versions, devices, threads, extras, a self-test",
     "demo": "the main job on data that it makes itself, in under a minute",
@@ -117,7 +117,7 @@ def _explained(error: Exception) -> int:
 
 def _as_flags(text: str) -> str:
     """Rooms below speak of arguments, people type flags."""
-    return re.sub(r"\b(scan_shape|shape|dtype|reader)=", lambda match: f"--{match[1].replace('_', '-')} ", text)
+    return re.sub(r"\b(scan_shape|shape|dtype|reader)=(\w?)", lambda match: f"--{match[1].replace('_', '-')} {match[2]}".rstrip(), text)
 
 
 def _one_line(text: str) -> str:

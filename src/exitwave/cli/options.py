@@ -1,7 +1,8 @@
 """Flags that mean the same everywhere, and values with units."""
 
+import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -21,6 +22,18 @@ class Unit(click.ParamType):
         from exitwave.core.units import parse_quantity
 
         return parse_quantity(value, self.unit, flag_of(param))
+
+
+class Energy(Unit):
+    """A beam energy; a bare number that can only be kV is refused."""
+
+    def __init__(self) -> None:
+        super().__init__("eV")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from exitwave.core.units import parse_energy
+
+        return parse_energy(value, flag_of(param))
 
 
 class Step(click.ParamType):
@@ -75,9 +88,30 @@ class Named(click.ParamType):
         return term(name, number)
 
 
+class Output(click.Path):
+    """A file to write, of the kind "result", "picture", "TIFF" or "recipe"; a name that ends like a file of another kind is refused."""
+
+    ENDINGS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "result": (".h5", ".hdf5", ".nxs", ".zarr"), "picture": (".png",), "TIFF": (".tif", ".tiff"), "recipe": (".yaml", ".yml"),
+        "other": (".jpg", ".jpeg", ".gif", ".bmp", ".pdf", ".svg", ".npy", ".npz", ".mrc", ".hspy", ".zspy", ".dm3", ".dm4", ".emd", ".json"),
+    }
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(dir_okay=kind == "result")
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        ending = os.path.splitext(os.fspath(value))[1].lower()
+        if any(ending in others for kind, others in self.ENDINGS.items() if kind != self.kind):
+            from exitwave.core import InputError
+
+            raise InputError(f"{flag_of(param)} names a {self.kind}", expected=" or ".join(self.ENDINGS[self.kind]), got=value)
+        return super().convert(value, param, ctx)
+
+
 def flag_of(param: click.Parameter | None) -> str:
     """The flag as it is typed."""
-    return param.opts[-1] if param is not None else "the value"
+    return max(param.opts, key=len) if param is not None else "the value"
 
 
 def together(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -92,7 +126,7 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 calibration_options = together(
-    click.option("--energy-eV", "energy_eV", type=Unit("eV"), help='Beam energy, e.g. 300e3 or "300 kV".'),
+    click.option("--energy-eV", "energy_eV", type=Energy(), help='Beam energy, e.g. 300e3 or "300 kV".'),
     click.option("--semiangle-mrad", "semiangle_mrad", type=Unit("mrad"), help="Convergence semi-angle."),
     click.option("--scan-step-A", "scan_step_A", type=Step(), help="Scan step, one number or Y,X."),
     click.option("--detector-mrad", "detector_mrad", type=Unit("mrad"), help="Angle of one detector pixel."),

@@ -199,7 +199,7 @@ def _notes(
     notes = []
     if diameter > FILL * window:
         notes.append(
-            f"the probe fills {diameter / window:.2f} of the detector's real-space window: finite pixels cost signal; "
+            f"the probe takes {diameter / window:.0%} of the width of the detector's real-space window: finite pixels cost signal; "
             "use a longer camera length or at most "
             f"{focus_in_words(-supported)}"
         )
@@ -219,7 +219,7 @@ def text(found: Mapping[str, Any]) -> str:
     rows = [
         ("probe", f"{found['focus']}, {found['probe_diameter_A']:.4g} A across"),
         ("overlap", f"{found['overlap']:.0%} along a row, {found['positions_per_probe']:.3g} positions under each probe"),
-        ("detector window", f"{found['window_A']:.4g} A, the probe fills {found['window_fill']:.2f} of it (keep under {FILL:g})"),
+        ("detector window", f"{found['window_A']:.4g} A; the probe takes {found['window_fill']:.0%} of its width (keep under {FILL:.0%})"),
         ("largest defocus", f"{focus_in_words(-found['largest_defocus_A'])} with this camera length"),
         (
             "scan Nyquist",

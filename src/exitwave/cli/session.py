@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from exitwave import __version__
 from exitwave.core import InputError
 from exitwave.data import Calibration, Dataset4D, Quantity
 
@@ -142,16 +141,6 @@ def peak_bytes() -> int:
     """The most memory this process ever held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def provenance(data: Dataset4D | None = None) -> dict[str, Any]:
-    """Who made a result, from what."""
-    origin = (
-        {}
-        if data is None
-        else {"input": str(data.origin.get("path", "")), "inside": data.origin.get("inside", ""), "reader": data.origin.get("reader", "")}
-    )
-    return {"program": "exitwave", "version": __version__, **origin}
 
 
 def check_outputs(force: bool, *paths: str | None) -> None:

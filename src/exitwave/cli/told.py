@@ -1,6 +1,7 @@
 """What a result says of its making: the input with its hash, versions, seeds, threads, times, and the facts that NXem asks for."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import field, replace
@@ -39,7 +40,7 @@ def made_from(data: Dataset4D, making: Making) -> tuple[dict[str, Any], Facts]:
         "program": "exitwave",
         "version": __version__,
         "versions": versions(),
-        "command": " ".join(os.path.basename(arg) if i == 0 else arg for i, arg in enumerate(sys.argv)),
+        "command": command_line(),
         "input": told,
         **({"corrections": data.origin["corrections"]} if "corrections" in data.origin else {}),
         "seeds": {"calibration": DEFAULT_SEED},
@@ -48,6 +49,12 @@ def made_from(data: Dataset4D, making: Making) -> tuple[dict[str, Any], Facts]:
         "ended": now(),
     }
     return provenance, facts_of(making.about, facts)
+
+
+def command_line() -> str:
+    """The command as it could be typed again, with quotes around arguments that need them."""
+    program = os.path.basename(sys.argv[0])
+    return shlex.join(("exitwave" if program == "__main__.py" else program, *sys.argv[1:]))
 
 
 def threads() -> int:

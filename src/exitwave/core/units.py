@@ -14,6 +14,20 @@ _UNITS: dict[str, dict[str, float]] = {
     "1": {},
 }
 _NUMBER = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s]*)\s*$")
+VOLTS_BELOW = 1000.0  # a beam energy under this without a unit was meant in kV
+
+
+def parse_energy(text: str | float, name: str = "energy_eV") -> float:
+    """A beam energy in eV. A bare number under 1000 is refused: "80" means 80 kV to a microscopist, "80 eV" says what it is.
+
+    Raises:
+        InputError: as `parse_quantity`, or such a number.
+    """
+    energy = parse_quantity(text, "eV", name)
+    bare = isinstance(text, (int, float)) or _NUMBER.sub(r"\2", text) == ""
+    if bare and 0 < energy < VOLTS_BELOW:
+        raise InputError(f"{name} {energy:g} would be {energy:g} eV", remedy=f'write "{energy:g} kV", or "{energy:g} eV" if it is meant')
+    return energy
 
 
 def parse_quantity(text: str | float, unit: str, name: str = "value") -> float:
@@ -26,7 +40,7 @@ def parse_quantity(text: str | float, unit: str, name: str = "value") -> float:
     """
     if isinstance(text, (int, float)):
         return float(text)
-    match = _NUMBER.match(text)
+    match = _NUMBER.match(text.replace("\u03bc", "\u00b5"))  # the Greek letter for the micro sign
     if match is None:
         raise InputError(f"{name} is not a number with a unit", expected=f"e.g. '3 {unit}'", got=repr(text))
     number, given = float(match.group(1)), match.group(2)

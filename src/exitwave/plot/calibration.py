@@ -70,7 +70,8 @@ def _pattern(made: Figure, axes: Axes, c: Calibration, mean: np.ndarray, alive: 
         axes.plot(*centre, "+", color="white", ms=10, mew=1.6, label="centre")
     dead = np.argwhere(~alive)
     if len(dead):
-        axes.scatter(dead[:, 1], dead[:, 0], s=14, marker="x", color=figures.RED, lw=1.0, label=f"{len(dead)} pixels left out")
+        label = "1 pixel left out" if len(dead) == 1 else f"{len(dead)} pixels left out"
+        axes.scatter(dead[:, 1], dead[:, 0], s=14, marker="x", color=figures.RED, lw=1.0, label=label)
     axes.set(title="mean pattern", xlabel="detector x (pixel)", ylabel="detector y (pixel)")
     axes.legend(loc="lower right", framealpha=0.6, facecolor="black", labelcolor="white", borderpad=0.3)
 

@@ -90,6 +90,7 @@ def _spectrum(axes: Axes, image: np.ndarray, ctf: np.ndarray, pitch_A: tuple[flo
         ylabel="$q_y$ (1/Å)",
         title="log |FFT|; blue: not transferred" + ("" if aperture_invA < reach else "\n(the aperture lies beyond the scan's band)"),
     )
+    axes.locator_params(nbins=5)  # labels such as -0.75 touch where there are more
 
 
 def _curves(

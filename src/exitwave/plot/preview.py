@@ -139,7 +139,7 @@ def _show(made: Figure, axes: Axes, image: np.ndarray, of: Sequence[Axis], title
     """One panel: binned to at most 1024 pixels, with a scale bar where the pixel is known (`pixel`: y, x, unit), else ticks in pixels."""
     scale = pixel or _pixel(of)
     factor = -(-max(image.shape) // LARGEST)
-    small = _binned(image, factor)
+    small = _binned(image.astype(np.uint8) if image.dtype.kind == "b" else image, factor)
     finite = small[np.isfinite(small)]
     low, high = (float(v) for v in np.percentile(finite, (0.3, 99.7))) if finite.size else (0.0, 1.0)
     aspect = scale[0] / scale[1] if scale else 1.0
@@ -219,4 +219,4 @@ def _at(signal: Signal, index: int) -> str:
 
 
 def _what(signal: Signal) -> str:
-    return "value" if signal.frames.dtype.kind == "f" else "counts"
+    return {"f": "value", "b": "true"}.get(signal.frames.dtype.kind, "counts")

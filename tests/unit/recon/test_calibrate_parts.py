@@ -10,7 +10,7 @@ from exitwave.core import CalibrationError, InputError
 from exitwave.core.seeds import generator_at
 from exitwave.data import ArrayFrames, Calibration, Quantity
 from exitwave.recon.calibrate.blind import _scale
-from exitwave.recon.calibrate.detector import fit_detector, live_pixels, pattern_noise
+from exitwave.recon.calibrate.detector import PatternNoise, fit_detector, live_pixels, pattern_noise
 from exitwave.recon.calibrate.disk import fit_disk
 from exitwave.wave import Noise, counts
 
@@ -87,6 +87,16 @@ def test_dead_hot_and_gap_pixels_are_found_and_no_others() -> None:
     wrong = {(15, 20), (22, 17), (3, 5)} | {(i, 30) for i in range(40)}
     assert {tuple(map(int, p)) for p in np.argwhere(~alive)} == wrong
     assert (dead, hot) == (41, 2)
+
+
+def test_empty_pixels_of_a_dim_dark_field_are_chance_and_an_empty_bright_one_is_dead() -> None:
+    """Five electrons are expected in a dark-field pixel over 2500 frames: one in 150 stays empty."""
+    counts = np.random.default_rng(8).poisson(2500 * (0.002 + disk((48, 53), (23.5, 27.0), 15.0)))
+    counts[24, 30] = 0
+    assert not live_pixels(counts / 2500)[0][counts == 0].all() and (counts == 0).sum() > 3
+    noise = PatternNoise(mean=counts / 2500, covariance=np.stack([counts / 2500, *np.zeros((3, *counts.shape))]), differences=2500, counted=True)
+    fit = fit_detector(noise)
+    assert np.argwhere(~fit.alive).tolist() == [[24, 30]] and (fit.dead, fit.hot) == (1, 0)
 
 
 @pytest.mark.parametrize(("e", "angle"), [(0.0, 0.0), (0.06, 25.0), (0.1, -70.0)])

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from exitwave.cli.options import (
+    Output,
     calibration_options,
     correction_options,
     file_options,
@@ -20,8 +21,8 @@ TWINS = ("positive-phase", "underfocus", "overfocus", "none")
 
 @click.command(name="calibrate")
 @click.argument("file")
-@click.option("--output", "-o", type=click.Path(dir_okay=False), help="YAML recipe that `exitwave reconstruct --recipe` reads.")
-@click.option("--png", type=click.Path(dir_okay=False), help="The picture of the fit.")
+@click.option("--output", "-o", type=Output("recipe"), help="YAML recipe that `exitwave reconstruct --recipe` reads.")
+@click.option("--png", type=Output("picture"), help="The picture of the fit.")
 @click.option(
     "--twin",
     type=click.Choice(TWINS),

@@ -2,12 +2,12 @@
 
 import click
 
-from exitwave.cli.options import file_options, force_option, json_option
+from exitwave.cli.options import Output, file_options, force_option, json_option
 
 
 @click.command(name="info")
 @click.argument("file")
-@click.option("--png", type=click.Path(dir_okay=False), help="A picture of it, in seconds whatever its size.")
+@click.option("--png", type=Output("picture"), help="A picture of it, in seconds whatever its size.")
 @file_options
 @force_option
 @json_option

@@ -2,7 +2,7 @@
 
 import click
 
-from exitwave.cli.options import Unit, force_option, json_option
+from exitwave.cli.options import Energy, Output, force_option, json_option
 
 KINDS = ("simulate", "calibrate", "reconstruct", "calibration")
 
@@ -10,8 +10,8 @@ KINDS = ("simulate", "calibrate", "reconstruct", "calibration")
 @click.command(name="init")
 @click.argument("kind", type=click.Choice(KINDS))
 @click.option("--from", "source", type=click.Path(dir_okay=False), help="Parameters of PtyRAD, phaser or py4DSTEM: what they say of the instrument.")
-@click.option("--energy-eV", "energy_eV", type=Unit("eV"), help="With --from: the beam energy, where the parameters do not tell it.")
-@click.option("--output", "-o", type=click.Path(dir_okay=False), help="Write to a file instead of stdout.")
+@click.option("--energy-eV", "energy_eV", type=Energy(), help="With --from: the beam energy, where the parameters do not tell it.")
+@click.option("--output", "-o", type=Output("recipe"), help="Write to a file instead of stdout.")
 @force_option
 @json_option
 def command(kind: str, source: str | None, energy_eV: float | None, output: str | None, force: bool, as_json: bool) -> None:

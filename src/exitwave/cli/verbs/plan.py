@@ -2,11 +2,11 @@
 
 import click
 
-from exitwave.cli.options import Named, Step, Unit, Whole, force_option, json_option
+from exitwave.cli.options import Energy, Named, Output, Step, Unit, Whole, force_option, json_option
 
 
 @click.command(name="plan")
-@click.option("--energy-eV", "energy_eV", type=Unit("eV"), required=True, help='Beam energy, e.g. "300 kV".')
+@click.option("--energy-eV", "energy_eV", type=Energy(), required=True, help='Beam energy, e.g. "300 kV".')
 @click.option("--semiangle-mrad", "semiangle_mrad", type=Unit("mrad"), required=True, help="Convergence semi-angle.")
 @click.option("--detector-mrad", "detector_mrad", type=Unit("mrad"), required=True, help="Angle of one detector pixel.")
 @click.option("--detector-px", "detector_px", type=Whole(2), default="128", show_default=True, help="Detector pixels ky,kx.")
@@ -20,7 +20,7 @@ from exitwave.cli.options import Named, Step, Unit, Whole, force_option, json_op
 @click.option("--dose-e-per-A2", "dose_e_per_A2", type=float, default=30.0, show_default=True, help="Electrons per square Angstrom.")
 @click.option("--phase-rms-rad", type=float, default=0.05, show_default=True, help="Rms phase of the specimen inside the scan's band.")
 @click.option("--target-A", "target_A", type=Unit("A"), help="Detail to be seen. Default: the aperture's own resolution.")
-@click.option("--png", type=click.Path(dir_okay=False), help="Transfer and expected signal as a picture.")
+@click.option("--png", type=Output("picture"), help="Transfer and expected signal as a picture.")
 @force_option
 @json_option
 def command(
@@ -41,7 +41,7 @@ def command(
 
     \b
     Example:
-      exitwave plan --energy-eV "300 kV" --semiangle-mrad 4.9 --detector-mrad 0.15 --scan-step-A 20 --aberration defocus="13.5 um"
+      exitwave plan --energy-eV "300 kV" --semiangle-mrad 1.03 --detector-mrad 0.066 --detector-px 64 --scan-step-A 31 --aberration defocus="11 um"
       exitwave plan --energy-eV "80 kV" --semiangle-mrad 25 --detector-mrad 1 --scan-step-A 0.5 --json
     """
     from exitwave.cli.plan import Session, run

@@ -2,15 +2,15 @@
 
 import click
 
-from exitwave.cli.options import force_option, json_option, work_options
+from exitwave.cli.options import Output, force_option, json_option, work_options
 
 
 @click.command(name="rerun")
 @click.argument("result", type=click.Path())
-@click.option("--output", "-o", required=True, type=click.Path(), help="HDF5 result, or a Zarr folder where it ends in .zarr.")
+@click.option("--output", "-o", required=True, type=Output("result"), help="HDF5 result, or a Zarr folder where it ends in .zarr.")
 @click.option("--input", "source", type=click.Path(), help="Where the input lies now. Default: where it was, else beside the result.")
-@click.option("--png", type=click.Path(dir_okay=False), help="Phase, FFT and transfer as a picture.")
-@click.option("--tiff", type=click.Path(dir_okay=False), help="The phase as calibrated 32-bit TIFF.")
+@click.option("--png", type=Output("picture"), help="Phase, FFT and transfer as a picture.")
+@click.option("--tiff", type=Output("TIFF"), help="The phase as calibrated 32-bit TIFF.")
 @work_options
 @force_option
 @json_option

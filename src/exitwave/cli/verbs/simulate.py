@@ -2,13 +2,13 @@
 
 import click
 
-from exitwave.cli.options import Named, Step, Unit, Whole, device_option, force_option, json_option, set_option, work_options
+from exitwave.cli.options import Energy, Named, Output, Step, Unit, Whole, device_option, force_option, json_option, set_option, work_options
 
 
 @click.command(name="simulate")
 @click.argument("specimen", metavar="RECIPE.yaml | STRUCTURE | NAME")
-@click.option("--output", "-o", required=True, type=click.Path(), help="HDF5 scan, or a Zarr folder where it ends in .zarr.")
-@click.option("--energy-eV", "energy_eV", type=Unit("eV"), help='Beam energy, e.g. "300 kV".')
+@click.option("--output", "-o", required=True, type=Output("result"), help="HDF5 scan, or a Zarr folder where it ends in .zarr.")
+@click.option("--energy-eV", "energy_eV", type=Energy(), help='Beam energy, e.g. "300 kV".')
 @click.option("--semiangle-mrad", "semiangle_mrad", type=Unit("mrad"), help="Convergence semi-angle.")
 @click.option("--aberration", type=Named(), multiple=True, help="Repeatable: C10_A=-300, C12_A=40, phi12_deg=23 ...")
 @click.option("--scan-step-A", "scan_step_A", type=Unit("A"), help="Scan step.")

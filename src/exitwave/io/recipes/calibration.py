@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from exitwave.core.aberrations import aberrations
 from exitwave.core.errors import ExitwaveError, FormatError, InputError, suggest
+from exitwave.core.units import parse_energy
 from exitwave.data.calibration import Calibration, Quantity, Source
 from exitwave.io.recipes.model import RecipeModel, refusal, unit_of
 from exitwave.io.recipes.terms import number_in, term
@@ -67,7 +68,11 @@ def _quantity(name: str, value: Any) -> Any:
     if isinstance(value, QuantityModel):
         return value
     try:
-        return _from_mapping(name, value) if isinstance(value, Mapping) else _made(name, value, None, "missing" if value is None else "given")
+        if isinstance(value, Mapping):
+            return _from_mapping(name, value)
+        if name == "energy_eV" and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            parse_energy(value, name)
+        return _made(name, value, None, "missing" if value is None else "given")
     except ExitwaveError as error:
         raise refusal(error) from error
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from exitwave.core.errors import ExitwaveError
+from exitwave.core.units import parse_energy
 from exitwave.io.recipes.terms import number_in, terms
 
 T = TypeVar("T")
@@ -106,7 +107,8 @@ def _readied(name: str, hint: Any, value: Any) -> Any:
         return tuple(_readied(name, kind, part) for kind, part in zip(each, value, strict=False))
     if inner is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
-            return number_in(value, unit_of(name), name)
+            number = number_in(value, unit_of(name), name)
+            return parse_energy(value, name) if name == "energy_eV" else number
         except ExitwaveError as error:
             raise refusal(error) from error
     return value

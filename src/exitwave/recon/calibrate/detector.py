@@ -12,6 +12,7 @@ from exitwave.flow import checked, chunks, frames_are_counts
 from exitwave.recon.calibrate._kernels import second_difference_sums
 from exitwave.recon.direct.stack import Progress, ignore
 
+TELLING = 100.0  # counts over the whole scan from which an empty or a bright pixel is no chance, also where an electron makes five
 CLUSTERED = 0.05  # neighbour correlation from which electrons are known to light more than one pixel
 
 
@@ -68,7 +69,7 @@ def fit_detector(noise: PatternNoise, known: np.ndarray | None = None) -> Detect
     clusters are alike. Dose is counts divided by it. Neighbours that share less than a twentieth of the variance are taken to share none: the
     specimen's own smooth changes leave that much. `known` (ky, kx) is False on pixels that are not to be used whatever they hold.
     """
-    alive, dead, hot = live_pixels(noise.mean)
+    alive, dead, hot = live_pixels(noise.mean, TELLING / max(1, noise.differences) if noise.counted else 0.0)
     if known is not None:
         dead += int((alive & ~known).sum())
         alive &= known
@@ -102,20 +103,21 @@ def fit_detector(noise: PatternNoise, known: np.ndarray | None = None) -> Detect
     )
 
 
-def live_pixels(mean: np.ndarray) -> tuple[np.ndarray, int, int]:
+def live_pixels(mean: np.ndarray, least: float = 0.0) -> tuple[np.ndarray, int, int]:
     """Pixels that see what their surroundings see: (alive (ky, kx), dead count, hot count).
 
     Dead: under a tenth of the median of the 5 x 5 around it (whole dead rows and columns, i.e. chip gaps, are found from the rows' own
-    medians). Hot: over four times the maximum of its neighbours' 5 x 5 median and 80th percentile. Only where the surroundings hold signal.
+    medians). Hot: over four times the maximum of its neighbours' 5 x 5 median and 80th percentile. Only where the surroundings hold signal, and
+    a single pixel only where that signal (for hot pixels its own) is at least `least` counts per frame: with fewer, chance makes such pixels.
     """
     local = median_filter(mean, size=5, mode="nearest")
     level = np.percentile(mean, 99.5)
     gaps = _gaps(mean) | _gaps(mean.T).T
-    dead = ((mean < 0.1 * local) & (local > 1e-3 * level)) | gaps
+    dead = ((mean < 0.1 * local) & (local > max(1e-3 * level, least))) | gaps
     around = median_filter(mean, footprint=_RING, mode="nearest")
     highest = np.maximum(around, np.sort(_neighbours(mean), axis=0)[-2])
     beside_gap = binary_dilation(dead, np.ones((3, 3), bool))  # there the brighter neighbours may be the missing ones
-    hot = (mean > 4 * highest) & (mean > 1e-3 * level) & ~beside_gap
+    hot = (mean > 4 * highest) & (mean > max(1e-3 * level, least)) & ~beside_gap
     return ~(dead | hot), int(dead.sum()), int(hot.sum())
 
 

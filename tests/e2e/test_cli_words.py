@@ -1,0 +1,75 @@
+"""What the command line says and shows of a file, and how it takes a command down."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from exitwave.cli.main import VERBS, run
+from exitwave.cli.told import command_line
+from exitwave.cli.words import table_of
+from exitwave.data import Calibration, Quantity
+from exitwave.recon.direct.methods import METHODS
+from tests.conftest import SOURCE
+
+
+def said(args: list[str], capsys: pytest.CaptureFixture[str], status: int = 0) -> str:
+    assert run(args) == status
+    out, err = capsys.readouterr()
+    return out if status == 0 else err
+
+
+def test_axes_of_a_scan_are_named_alike_for_people_and_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """NXem calls a scan's axes axis_m, axis_k, axis_j, axis_i; people read y, x, ky, kx."""
+    np.save(tmp_path / "a.npy", np.arange(3 * 4 * 5 * 6, dtype=np.uint16).reshape(3, 4, 5, 6))
+    flags = ["--scan-step-A", "2,3", "--detector-mrad", "0.5", "--energy-eV", "200 kV", "--semiangle-mrad", "1"]
+    assert run(["convert", str(tmp_path / "a.npy"), str(tmp_path / "a.h5"), *flags]) == 0
+    capsys.readouterr()
+    lines = said(["info", str(tmp_path / "a.h5")], capsys).splitlines()
+    at = lines.index("axes:") + 1
+    assert [line.split()[:4] for line in lines[at : at + 4]] == [
+        ["y", "3", "2", "A"], ["x", "4", "3", "A"], ["ky", "5", "0.5", "mrad"], ["kx", "6", "0.5", "mrad"]]
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (4, 7, 9), (3, 5, 7, 9)])
+def test_masks_are_shown_too(shape: tuple[int, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "mask.npy", np.random.default_rng(1).random(shape) > 0.6)
+    assert "bool" in said(["info", str(tmp_path / "mask.npy"), "--png", str(tmp_path / "mask.png")], capsys)
+    assert np.ptp(np.asarray(Image.open(tmp_path / "mask.png").convert("L"))) > 100
+
+
+def test_advice_speaks_of_flags_in_one_clean_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("nothing that a detector wrote, 123")
+    text = said(["info", str(tmp_path / "notes.txt")], capsys, status=2)
+    assert "--reader names a format; --shape and --dtype read bare bytes" in text and "  " not in text
+
+
+def test_a_command_that_is_taken_down_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = ["reconstruct", "my scan.h5", "--energy-eV", "300 kV", "--set", "a='b'"]
+    for program in ("/usr/bin/exitwave", "/somewhere/exitwave/__main__.py"):
+        monkeypatch.setattr(sys, "argv", [program, *typed])
+        assert shlex.split(command_line()) == ["exitwave", *typed]
+
+
+def test_the_package_runs_as_a_module() -> None:
+    code = f"import runpy, sys; sys.path.insert(0, {str(SOURCE)!r}); sys.argv = ['x', '--version']; runpy.run_module('exitwave', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("exitwave, version ")
+
+
+def test_a_round_disk_has_no_direction() -> None:
+    angle = Quantity(value=0.0, sigma=90.0, source="measured")
+    known = Calibration(ellipticity=Quantity(value=0.0, sigma=1e-3, source="measured"), ellipticity_deg=angle)
+    assert "ellipticity_deg" not in table_of(known) and "ellipticity" in table_of(known)
+    oval = known.updated(ellipticity=Quantity(value=0.06, sigma=1e-3, source="measured"))
+    assert "ellipticity_deg" in table_of(oval)
+
+
+def test_help_names_every_method(capsys: pytest.CaptureFixture[str]) -> None:
+    words = said(["reconstruct", "--help"], capsys).replace(",", " ").replace(".", " ").split()
+    assert set(METHODS) <= set(words)
+    assert "ssb" in VERBS["reconstruct"]
