@@ -79,13 +79,13 @@ def shell(folder: Path, side: int) -> FourDRecipe:
 SPECIMENS: Mapping[str, Callable[[Path, int], FourDRecipe]] = MappingProxyType({"MoS2": flake, "protein": shell})
 
 
-def rows(options: Options, side: int = 64, doses: Sequence[float] = DOSES_E_PER_A2) -> list[Row]:
+def rows(options: Options, side: int = 64, doses: Sequence[float] = DOSES_E_PER_A2, specimens: Sequence[str] = tuple(SPECIMENS)) -> list[Row]:
     """One row for each specimen, dose and method; `side` is the scan's in positions, `runs` the count of seeds."""
     set_threads(options.threads)
     made = []
     with tempfile.TemporaryDirectory(prefix="exitwave-bench-") as name:
-        for specimen, recipe in SPECIMENS.items():
-            means = means_of(recipe(Path(name), side))
+        for specimen in specimens:
+            means = means_of(SPECIMENS[specimen](Path(name), side))
             for dose in doses:
                 made += _at_dose(means, specimen, dose, options.runs or SEEDS)
     return made
@@ -114,9 +114,9 @@ def _at_dose(means: Means, specimen: str, dose: float, seeds: int) -> list[Row]:
 def judged(image: DirectImage, means: Means) -> dict[str, float]:
     """One image against the truth up to twice the aperture.
 
-    `error`: what is left of the truth after each ring has its best factor. `calibrated_error`: |image - CTF x truth| / |CTF x truth|, no
-    factor. `frc`: the mean ring correlation with the truth; `half_invA`: the highest frequency at which it is 1/2 or more (0: nowhere). `ssnr`: signal over noise
-    power, averaged over the rings, from the two halves alone.
+    `error`: what is left of the truth after each ring has its best factor. `calibrated_error`: |image - CTF x truth| / |CTF x truth|, no factor.
+    `frc`: the mean ring correlation with the truth; `half_invA`: the highest frequency at which it is 1/2 or more (0: nowhere). `ssnr`: signal over
+    noise power, averaged over the rings, from the two halves alone.
     """
     found = quality(image.image.numpy(), means.truth, image.pitch_A[0], means.band_invA)
     truth = torch.from_numpy(means.truth)
