@@ -36,7 +36,7 @@ def test_kept_broken_and_left_out(tmp_path: Path) -> None:
 @pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not here")
 def test_the_recorded_table_is_of_today(tmp_path: Path) -> None:
     page = PAGE.read_text()
-    assert "✗" not in page and "–" not in [cell.strip() for line in page.splitlines() for cell in line.split("|")]
+    assert all("✗" not in line and "| – |" not in line for line in page.splitlines() if line.startswith("| `"))
     remedy = "run: python -m tests.contracts.table docs/reference/promises.md"
     assert [case.name for case in CASES if case.name not in page] == [], remedy
     assert [check for check in CHECKS if f"**{check}**" not in page] == [], remedy
