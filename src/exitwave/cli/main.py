@@ -24,6 +24,7 @@ VERBS = {
     "simulate": "4D-STEM counts of a structure file, a built-in specimen or a recipe",
     "calibrate": "detector, aperture, centre, rotation, handedness, aberrations from the scan itself",
     "reconstruct": "a phase image by a direct method: ssb, parallax, icom, obf, lsq and more",
+    "fuse": "phase and tilt-corrected dark field of one scan in one image, low frequencies and all",
     "rerun": "the same image again, from a result alone",
     "doctor": "versions, devices, threads, extras, a self-test",
     "demo": "the main job on data that it makes itself, in under a minute",
