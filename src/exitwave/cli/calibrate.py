@@ -56,7 +56,9 @@ def typed_rotation(known: Calibration) -> float | None:
     return float(told.value) if told.source == "given" and told.value is not None else None
 
 
-def measured(data: Dataset4D, known: Calibration, twin: str, rotation_deg: float | None, budget: int) -> Calibrated:
+def measured(
+    data: Dataset4D, known: Calibration, twin: str, rotation_deg: float | None, budget: int, order: int = 1, fit: tuple[str, ...] = ()
+) -> Calibrated:
     """Calibrate a scan with what is known on top of it.
 
     Raises:
@@ -65,7 +67,13 @@ def measured(data: Dataset4D, known: Calibration, twin: str, rotation_deg: float
     check_possible(known, data.shape)
     with progress("calibrating") as tick:
         found = calibrate(
-            replace(data, calibration=known), prior=prior_of(twin, rotation_deg), alive=data.origin.get("alive"), memory_bytes=budget, progress=tick
+            replace(data, calibration=known),
+            prior=prior_of(twin, rotation_deg),
+            alive=data.origin.get("alive"),
+            order=order,
+            fit=fit,
+            memory_bytes=budget,
+            progress=tick,
         )
     if "corrections" not in data.origin:
         return found
@@ -111,12 +119,14 @@ def run(
     budget: int,
     force: bool,
     as_json: bool,
+    order: int = 1,
+    fit: tuple[str, ...] = (),
 ) -> None:
     """Calibrate, write the recipe and the picture, say what was found. A rotation that is asked for settles the twin."""
     said = calibration_in(asked.values.calibration)
     known = layered(data.calibration, said)
     started = perf_counter()
-    found = measured(data, known, asked.values.twin, typed_rotation(said), budget)
+    found = measured(data, known, asked.values.twin, typed_rotation(said), budget, order, fit)
     seconds = perf_counter() - started
     save_calibrated(found, output=output, png=png, what=os.path.basename(str(data.origin["path"])), force=force, asked=asked)
     if as_json:

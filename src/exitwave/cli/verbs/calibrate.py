@@ -29,6 +29,9 @@ TWINS = ("positive-phase", "underfocus", "overfocus", "none")
     help="What settles rotation + 180 degrees with the opposite defocus and phase [default: positive-phase]. "
     "--rotation-deg (within 90 degrees) settles it too.",
 )
+@click.option("--order", type=click.IntRange(1, 3), default=1, show_default=True,
+              help="Aberrations to this radial order are tried and kept where they stand out: 1 C10 C12, 2 C21 C23, 3 C30 C32 C34.")
+@click.option("--fit", metavar="NAME,...", help="Fitted whatever their size: C21, C23, C30, C32, C34, centre, scale (of the detector).")
 @recipe_option
 @set_option
 @calibration_options
@@ -42,6 +45,8 @@ def command(
     output: str | None,
     png: str | None,
     twin: str | None,
+    order: int,
+    fit: str | None,
     recipe: str | None,
     sets: tuple[str, ...],
     reader: str | None,
@@ -61,6 +66,7 @@ def command(
     \b
     Example:
       exitwave calibrate scan.h5 -o recipe.yaml --png fit.png
+      exitwave calibrate scan.h5 --order 3 -o recipe.yaml
       exitwave calibrate cryo.h5 --energy-eV "300 kV" --twin underfocus -o recipe.yaml
     """
     from exitwave.cli.calibrate import asked_of, run
@@ -80,4 +86,6 @@ def command(
         budget=budget,
         force=force,
         as_json=as_json,
+        order=order,
+        fit=tuple(name.strip() for name in (fit or "").split(",") if name.strip()),
     )

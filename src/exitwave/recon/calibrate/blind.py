@@ -1,28 +1,51 @@
 """The whole calibration of a 4D scan, from its own counts."""
 
 from dataclasses import replace
-from math import degrees, pi
+from math import degrees, hypot
 
 import numpy as np
 import torch
 
 from exitwave.core import record
-from exitwave.core.aberrations import cartesian
 from exitwave.core.errors import CalibrationError
 from exitwave.data import Calibration, Dataset4D, Quantity
 from exitwave.recon.calibrate.detector import DetectorFit, fit_detector, pattern_noise
 from exitwave.recon.calibrate.disk import DiskFit, fit_disk
-from exitwave.recon.calibrate.likelihood import TERMS, LikelihoodFit, fit_likelihood
+from exitwave.recon.calibrate.likelihood import LikelihoodFit, fit_likelihood
+from exitwave.recon.calibrate.orders import Refined, refine
 from exitwave.recon.calibrate.ramps import Candidate, Spectra, find_maps, readings
+from exitwave.recon.calibrate.reading import calibration_of, principal
+from exitwave.recon.calibrate.refine import Layout, layout_of
 from exitwave.recon.calibrate.sample import sample_spectra
 from exitwave.recon.calibrate.shifts import ShiftPicture, shift_picture
 from exitwave.recon.calibrate.twin import Prior, Verdict, settle
-from exitwave.recon.direct.dense import DirectImage, optics_of, reconstruct
+from exitwave.recon.direct.dense import reconstruct
 from exitwave.recon.direct.geometry import Geometry, geometry
+from exitwave.recon.direct.image import DirectImage, optics_of
 from exitwave.recon.direct.joint import phase_and_amplitude
 from exitwave.recon.direct.stack import Progress, ignore
 
+LEAST_CENTRE_PX = 0.02  # the disk fit is not trusted beyond this
 FIRST, ALL = 100, 1000  # frequencies that choose between readings, and that polish the chosen one
+
+
+@record
+class Found:
+    """The fitted parameters that the calibration is made of, in A, rad, px."""
+
+    layout: Layout
+    parameters: np.ndarray
+    covariance: np.ndarray
+
+    @property
+    def rotation(self) -> float:
+        """rad."""
+        return float(self.parameters[self.layout.members("rotation")[0]])
+
+    @property
+    def quadratic(self) -> np.ndarray:
+        """C10, C12a, C12b and the rotation."""
+        return np.array([*self.parameters[:3], self.rotation])
 
 
 @record
@@ -38,19 +61,29 @@ class Calibrated:
     notes: tuple[str, ...]
 
 
-def calibrate(data: Dataset4D, *, prior: Prior | None = None, alive: np.ndarray | None = None, memory_bytes: int = 2**30,
-              progress: Progress = ignore) -> Calibrated:
+def calibrate(
+    data: Dataset4D,
+    *,
+    prior: Prior | None = None,
+    alive: np.ndarray | None = None,
+    order: int = 1,
+    fit: tuple[str, ...] = (),
+    memory_bytes: int = 2**30,
+    progress: Progress = ignore,
+) -> Calibrated:
     """Measure everything the scan itself can tell: counts per electron, dead pixels, the bright-field disk, rotation, handedness, C10, C12.
 
     Beam energy, scan step and one of semi-angle or detector angle must be known beforehand; they set the units. Rotation, handedness and
     aberrations are measured afresh whatever the file says. The 180-degree twin is settled by `prior` (default: positive phase) or reported as
     "undetermined", in which case the reading with rotation in (-90, 90] degrees is returned. `alive` (ky, kx) is False on pixels not to be used
-    whatever they hold.
+    whatever they hold. `order` 2 and 3 also try every aberration up to that radial order and keep those that stand out; `fit` names some
+    (C21, C23, C30, C32, C34, centre, scale) that are fitted whatever their size.
 
     Raises:
         CalibrationError: something that must be known is missing, no disk is seen, or nothing stands above the noise.
-        InputError: NaN, negative counts, no signal.
+        InputError: NaN, negative counts, no signal; an order or a name that cannot be fitted.
     """
+    layout = layout_of(order, fit)
     prior = prior or Prior()
     data.calibration.need("energy_eV")
     data.calibration.need("scan_step_y_A")
@@ -62,15 +95,23 @@ def calibrate(data: Dataset4D, *, prior: Prior | None = None, alive: np.ndarray 
     blind = geometry(replace(known, aberrations={}, rotation_deg=Quantity(), transpose=Quantity()), data.shape, mask)
     dispersion = float(detector.counts_per_electron.value or 1.0)
     spectra = sample_spectra(data.frames, blind, dispersion, count=ALL, memory_bytes=memory_bytes, progress=progress)
-    fit, certainty = fit_optics(spectra, blind)
-    g = geometry(_reading(known, fit, Verdict(sign=1, by="", z=0.0)), data.shape, mask)
+    first, certainty = fit_optics(spectra, blind)
+    found = Found(layout=layout_of(1), parameters=first.parameters, covariance=first.covariance)
+    if order > 1 or fit:
+        centre = hypot(float(disk.centre_y_px.sigma or 0.0), float(disk.centre_x_px.sigma or 0.0))
+        refined = refine(spectra, optics_of(blind), first, layout, wanted=fit, centre_px=max(centre, LEAST_CENTRE_PX))
+        notes = [*notes, tried(refined)]
+        first = replace(first, misfit=refined.misfit)
+        if refined.higher:
+            found = Found(layout=refined.layout, parameters=principal(refined.layout, refined.parameters), covariance=refined.covariance)
+    g = geometry(_reading(known, found, first.transpose, Verdict(sign=1, by="", z=0.0)), data.shape, mask)
     image = reconstruct(data.frames, g, "ssb", dispersion=dispersion, counts_per_electron=dispersion, memory_bytes=memory_bytes, progress=progress)
     evidence = phase_and_amplitude(data.frames, g, dispersion=dispersion, memory_bytes=memory_bytes, progress=progress)
-    verdict = settle(prior, degrees(fit.parameters[3]), float(fit.parameters[0]), evidence)
-    final = _reading(known, fit, verdict)
+    verdict = settle(prior, degrees(found.rotation), float(found.parameters[0]), evidence)
+    final = _reading(known, found, first.transpose, verdict)
     if verdict.sign < 0:
         image = replace(image, image=-image.image, halves=(-image.halves[0], -image.halves[1]))
-    notes = [*notes, *_findings(fit, certainty, verdict, detector)]
+    notes = [*notes, *_findings(first, certainty, verdict, detector)]
     return Calibrated(
         calibration=final,
         mean=noise.mean,
@@ -78,7 +119,7 @@ def calibrate(data: Dataset4D, *, prior: Prior | None = None, alive: np.ndarray 
         disk=disk,
         image=image,
         notes=tuple(notes),
-        shifts=shift_picture(spectra, fit.parameters, fit.transpose, blind.beam.wavelength_A),
+        shifts=shift_picture(spectra, found.quadratic, first.transpose, blind.beam.wavelength_A),
     )
 
 
@@ -95,7 +136,7 @@ def fit_optics(s: Spectra, blind: Geometry) -> tuple[LikelihoodFit, float]:
     certainty = (best.explained - max(others, default=0.0)) * best.power
     best = fit_likelihood(s, optics, _from(best), steps=6)
     best = fit_likelihood(s, optics, _from(best), steps=6, model_error=best.model_error)
-    return _principal(best), certainty
+    return replace(best, parameters=principal(layout_of(1), best.parameters)), certainty
 
 
 def _from(fit: LikelihoodFit) -> Candidate:
@@ -105,15 +146,6 @@ def _from(fit: LikelihoodFit) -> Candidate:
 
 def _some(s: Spectra, count: int) -> Spectra:
     return replace(s, q=s.q[:count], g=s.g[:, :count])
-
-
-def _principal(fit: LikelihoodFit) -> LikelihoodFit:
-    """The twin whose rotation lies in (-90, 90] degrees."""
-    p = fit.parameters.copy()
-    p[3] = (p[3] + pi) % (2 * pi) - pi
-    if not -pi / 2 < p[3] <= pi / 2:
-        p = np.array([-p[0], -p[1], -p[2], p[3] - np.sign(p[3]) * pi])
-    return replace(fit, parameters=p)
 
 
 def _with_detector(known: Calibration, detector: DetectorFit, disk: DiskFit) -> Calibration:
@@ -161,35 +193,19 @@ def _scale(known: Calibration, disk: DiskFit) -> tuple[Calibration, list[str]]:
     return known, []
 
 
-def _reading(known: Calibration, fit: LikelihoodFit, verdict: Verdict) -> Calibration:
-    """The calibration of a fit and a verdict on its twin."""
-    flip = -1.0 if verdict.sign < 0 else 1.0
-    c10, c12a, c12b = flip * fit.parameters[:3]
-    rotation = degrees(fit.parameters[3]) + (180.0 if flip < 0 else 0.0)
-    rotation = (rotation + 180) % 360 - 180
-    sigma = np.sqrt(np.maximum(np.diag(fit.covariance), 0))
-    polar = cartesian(TERMS, torch.tensor([[c10, 0.0], [c12a, c12b]], dtype=torch.float64)).polar()
-    size = polar["C12_A"]
-    along = float(np.hypot(c12a * sigma[1], c12b * sigma[2]) / max(size, 1e-9))
-    across = float(np.hypot(c12b * sigma[1], c12a * sigma[2]) / max(size, 1e-9))
+def _reading(known: Calibration, found: Found, transpose: bool, verdict: Verdict) -> Calibration:
+    return calibration_of(known, found.layout, found.parameters, found.covariance, transpose, verdict)
 
-    def measured(value: float, error: float) -> Quantity:
-        return Quantity(value=float(value), sigma=float(error), source="measured")
 
-    return known.updated(
-        rotation_deg=measured(rotation, degrees(sigma[3])),
-        transpose=Quantity(value=fit.transpose, sigma=None, source="measured"),
-        twin=Quantity(
-            value=verdict.by or None,
-            sigma=None,
-            source="measured" if "positive phase" in verdict.by else "given" if "given" in verdict.by else "assumed",
-        ),
-        aberrations={  # type: ignore[arg-type]
-            "C10_A": measured(polar["C10_A"], sigma[0]),
-            "C12_A": measured(size, along),
-            "phi12_deg": measured(polar["phi12_deg"], min(90.0, degrees(across / max(size, 1e-9) / 2))),
-        },
-    )
+def tried(refined: Refined) -> str:
+    """What was found of the candidates, strongest first."""
+    kept = set(refined.layout.names)
+    said = [
+        f"{name} {'kept' if name in kept else 'left out'} ({strength:.1f} standard errors, {refined.phase_rad[name]:.2g} rad at the edge)"
+        if name not in ("centre", "scale") else f"{name} {'kept' if name in kept else 'left out'} ({strength:.1f} standard errors)"
+        for name, strength in sorted(refined.strength.items(), key=lambda item: -item[1])
+    ]
+    return "beyond C10 and C12: " + ("; ".join(said) if said else "fitted as asked")
 
 
 def _findings(fit: LikelihoodFit, certainty: float, verdict: Verdict, detector: DetectorFit) -> list[str]:

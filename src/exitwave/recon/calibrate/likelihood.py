@@ -43,7 +43,7 @@ def fit_likelihood(s: Spectra, optics: Aperture, start: Candidate, steps: int = 
     counting noise. The covariance is the larger of the one expected from the mean residual and the one found from the scatter of the
     frequencies' own slopes (White, Econometrica 48 (1980) 817, doi 10.2307/1912934).
     """
-    weight = _tempering(s, model_error)
+    weight = tempering(s, model_error)
     s = replace(s, g=s.g * torch.sqrt(weight))
     p = np.array([*start.c_A, start.rotation_rad])
     unit = natural_units(optics)
@@ -78,17 +78,17 @@ def fit_likelihood(s: Spectra, optics: Aperture, start: Candidate, steps: int = 
         misfit=float((residual.abs() ** 2 / weight).sum()) / count / max(s.noise, 1e-300),
         explained=1 - loss / power,
         power=power / variance,
-        model_error=_model_error((_combined(*model).abs() ** 2 / weight).mean(0) / s.noise, (residual.abs() ** 2 / weight).mean(0) / s.noise),
+        model_error=missed_share((combined(*model).abs() ** 2 / weight).mean(0) / s.noise, (residual.abs() ** 2 / weight).mean(0) / s.noise),
     )
 
 
-def _tempering(s: Spectra, model_error: float) -> Tensor:
+def tempering(s: Spectra, model_error: float) -> Tensor:
     """Weight of each frequency (n,): noise over noise + model_error * signal."""
     excess = torch.clamp((s.g.abs() ** 2).mean(0) / s.noise - 1, min=0)
     return 1 / (1 + model_error * excess)
 
 
-def _model_error(signal: Tensor, residual: Tensor) -> float:
+def missed_share(signal: Tensor, residual: Tensor) -> float:
     """Slope of residual over signal power, both (n,) in units of noise: what grows with the signal is not noise."""
     weight = 1 / (1 + signal)
     columns = torch.stack([weight, weight * signal], 1)
@@ -115,15 +115,16 @@ def responses(s: Spectra, optics: Aperture, p: np.ndarray, transpose: bool) -> T
 def _project(s: Spectra, optics: Aperture, p: np.ndarray, transpose: bool) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """((responses, (Phi, A) (2, n)), residual) with the best specimen at these parameters."""
     r = responses(s, optics, p, transpose)
-    specimen = _best_specimen(r, s.g)
-    return (r, specimen), s.g - _combined(r, specimen)
+    specimen = best_specimen(r, s.g)
+    return (r, specimen), s.g - combined(r, specimen)
 
 
-def _combined(r: Tensor, specimen: Tensor) -> Tensor:
+def combined(r: Tensor, specimen: Tensor) -> Tensor:
+    """The spectra (m, n) that responses (2, m, n) and a specimen (2, n) give."""
     return r[0] * specimen[0] + r[1] * specimen[1]
 
 
-def _best_specimen(r: Tensor, g: Tensor) -> Tensor:
+def best_specimen(r: Tensor, g: Tensor) -> Tensor:
     """Least squares of the two responses to `g` (m, n) at each frequency, (2, n). A whisper of damping where they cannot be told apart."""
     phase, amplitude = r
     p, a = ((x.real**2 + x.imag**2).sum(0) for x in r)
@@ -159,6 +160,6 @@ def _jacobian(s: Spectra, optics: Aperture, p: np.ndarray, transpose: bool, mode
     for i in range(len(p)):
         shift = np.zeros(len(p))
         shift[i] = 0.02 * unit[i]
-        d = _combined((responses(s, optics, p + shift, transpose) - responses(s, optics, p - shift, transpose)) / 0.04, specimen)
-        columns.append(d - _combined(r, _best_specimen(r, d)))
+        d = combined((responses(s, optics, p + shift, transpose) - responses(s, optics, p - shift, transpose)) / 0.04, specimen)
+        columns.append(d - combined(r, best_specimen(r, d)))
     return columns
