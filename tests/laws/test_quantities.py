@@ -213,7 +213,7 @@ def test_without_noise_to_mind_the_transfer_is_divided_out() -> None:
         corrected(image(frames, g, "ssb"), -1.0)
 
 
-def test_the_measured_prior_is_the_specimens_power_and_weighs_as_the_true_one_would() -> None:
+def test_the_measured_power_is_the_specimens_and_weighs_as_the_true_one_would() -> None:
     rms = 0.03
     ratios, gains = [], []
     for seed in range(6):
@@ -221,21 +221,27 @@ def test_the_measured_prior_is_the_specimens_power_and_weighs_as_the_true_one_wo
         frames, g = scanned(truth, ODD)
         made = image(poisson(frames, 2000.0, seed), g, "ssb")
         clear = made.ctf.abs() ** 2 * rms**2 > made.noise
-        ratios.append(float(measured_power(made)[clear].mean()) / rms**2)
+        ratios.append(float(measured_power(made).value[clear].mean()) / rms**2)
         law = torch.fft.irfft2(torch.where(made.ctf.abs() > 0, spectrum(truth), 0), s=truth.shape)
-        errors = [float((x.image - law).square().mean()) for x in (corrected(made), corrected(made, rms**2))]
-        gains.append(errors[0] / errors[1])
+        errors = [float((x.image - law).square().mean()) for x in (corrected(made), corrected(made, rms**2), corrected(made, float("inf")))]
+        gains.append([error / errors[1] for error in errors])
     assert float(np.mean(ratios)) == pytest.approx(1.0, abs=0.1)
-    assert 1.0 < float(np.mean(gains)) < 1.2
+    measured, _, plain = np.mean(gains, 0)
+    assert 1.0 < measured < 1.2 and plain > 5
 
 
-def test_an_image_of_noise_alone_is_weighed_down() -> None:
+def test_an_image_of_noise_alone_is_weighed_down_and_its_power_has_the_stated_error() -> None:
     _, g = vacuum()
-    shares = []
+    shares, scores = [], []
     for seed in range(10):
         made = image(_clustered(seed, "single"), g, "ssb")
+        power = measured_power(made)
+        scores.append((power.value / power.sigma).unique())
         shares.append(float(corrected(made).image.std() / corrected(made, float("inf")).image.std()))
-    assert float(np.mean(shares)) < 0.35
+    assert float(np.mean(shares)) < 0.1
+    found = torch.cat(scores)
+    assert abs(float(found.mean())) < 4 / len(found) ** 0.5
+    assert float(found.square().mean()) ** 0.5 == pytest.approx(1.0, abs=0.3)
 
 
 # Phase with its error

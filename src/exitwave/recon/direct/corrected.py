@@ -5,12 +5,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from exitwave.core import Grid
+from exitwave.core import Grid, record
 from exitwave.core.errors import InputError
 from exitwave.recon.direct.image import DirectImage
 from exitwave.signal import ring_numbers
 
 LEAST_PAIRS = 24  # coefficients that one value of the prior is measured from
+SURE = 2.0  # standard errors above which a ring's power is taken for the specimen's
 FLOOR = 1e-3  # of the largest transfer, below which there is nothing to divide
 
 
@@ -18,18 +19,18 @@ def corrected(image: DirectImage, power: Tensor | float | None = None) -> Direct
     """The phase itself where the image holds it: each coefficient times W = CTF* P / (|CTF|^2 P + noise).
 
     `power` P (a number or (y, h)) is the specimen's power spectrum in the units of `DirectImage.noise`, rad^2: mean |Phi|^2 of numpy's transform
-    over the count of pixels, so a white specimen of rms s has P = s^2. None measures it in rings (`measured_power`); infinity divides by the
-    transfer wherever that is above a thousandth of its largest value, without regard to noise. The result's `ctf` is what a weak phase is now
-    multiplied by, SSNR / (1 + SSNR) with SSNR = |CTF|^2 P / noise, real; its `noise` is |W|^2 times the image's; halves are treated alike. A
-    log-amplitude stays as it is.
+    over the count of pixels, so a white specimen of rms s has P = s^2. None measures it in rings and shrinks it (`measured_power`); infinity
+    divides by the transfer wherever that is above a thousandth of its largest value, without regard to noise. The result's `ctf` is what a weak
+    phase is now multiplied by, SSNR / (1 + SSNR) with SSNR = |CTF|^2 P / noise, real; its `noise` is |W|^2 times the image's; halves are treated
+    alike. A log-amplitude stays as it is.
 
-    Limits: right for weak phases, as the transfer is. A measured prior comes from the same counts: where a ring holds few coefficients above
-    noise its weights follow that noise.
+    Limits: right for weak phases, as the transfer is. A measured power comes from the same counts: rings where the specimen stands out of the noise
+    by little are weighed down too far, or by chance not far enough.
 
     Raises:
         InputError: a power that is negative or NaN.
     """
-    prior = measured_power(image) if power is None else torch.as_tensor(power, dtype=torch.float64).expand(image.noise.shape)
+    prior = measured_power(image).shrunk() if power is None else torch.as_tensor(power, dtype=torch.float64).expand(image.noise.shape)
     if bool(torch.isnan(prior).any()) or float(prior.min()) < 0:
         raise InputError("the power of a specimen is a positive number", got=float(prior.min()))
     size2 = image.ctf.abs() ** 2
@@ -51,11 +52,25 @@ def corrected(image: DirectImage, power: Tensor | float | None = None) -> Direct
     )
 
 
-def measured_power(image: DirectImage) -> Tensor:
-    """The specimen's power (y, h) that the half images agree on, in rings of at least 24 coefficients: sum w Re A B* / sum w |CTF|^2, at least 0.
+@record
+class Power:
+    """A specimen's power spectrum (y, h), without bias and therefore below zero where noise has it so, and its standard error where noise is all."""
 
-    w = |CTF|^2 / noise^2 gives the least variance where noise dominates; zeros of the transfer inside a ring do no harm, as they would if the
-    ring's SSNR were used as it is. Noise that halves share (`exitwave.signal.ring_ssnr`) counts as specimen.
+    value: Tensor
+    sigma: Tensor
+
+    def shrunk(self) -> Tensor:
+        """P (1 - 4 sigma^2 / P^2), zero below two sigma: what stands out of noise (the non-negative garrote; Breiman, Technometrics 37 (1995) 373,
+        doi 10.1080/00401706.1995.10484371). Plain P would amplify rings of noise, above all where little is transferred."""
+        power = torch.clamp(self.value, min=1e-300)
+        return torch.clamp(power - (SURE * self.sigma) ** 2 / power, min=0.0)
+
+
+def measured_power(image: DirectImage) -> Power:
+    """The specimen's power that the half images agree on, in rings of at least 24 coefficients: P = sum w Re A B* / sum w |CTF|^2.
+
+    w = |CTF|^2 / noise^2 gives the least variance where noise dominates, 4 / sum w |CTF|^2; zeros of the transfer inside a ring do no harm, as they
+    would if the ring's SSNR were used as it is. Noise that halves share (`exitwave.signal.ring_ssnr`) counts as specimen.
     """
     rows, columns = image.image.shape
     a, b = (torch.fft.rfft2(half.to(torch.float64)) for half in image.halves)
@@ -75,7 +90,8 @@ def measured_power(image: DirectImage) -> Tensor:
         return torch.zeros(count, dtype=torch.float64).index_add_(0, ring.reshape(-1), (values * twice).reshape(-1))
 
     below = summed(weight * size2)
-    return torch.clamp(summed(weight * cross) / torch.where(below > 0, below, torch.ones_like(below)), min=0.0)[ring]
+    known = torch.where(below > 0, below, torch.ones_like(below))
+    return Power(value=(summed(weight * cross) / known)[ring], sigma=(2 * torch.rsqrt(known))[ring])
 
 
 def _wide_rings(grid: Grid, half: int, lit: Tensor) -> Tensor:
