@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from exitwave.core import record
-from exitwave.core.errors import InputError
+from exitwave.core.errors import InputError, suggest
 from exitwave.data import FrameSource
 from exitwave.recon.direct.geometry import Geometry, scan_frequencies
 from exitwave.recon.direct.image import DirectImage, checkerboard, optics_of
-from exitwave.recon.direct.methods import check_method
 from exitwave.recon.direct.moments import icom_moments, icom_weighed
 from exitwave.recon.direct.optimal import METHODS as OPTIMAL
 from exitwave.recon.direct.overlap import Aperture
@@ -19,8 +18,9 @@ from exitwave.recon.direct.scattered_field import Field, check_positions, field_
 from exitwave.recon.direct.scattered_lsq import reconstruct_joint
 from exitwave.recon.direct.scattered_transform import Scattered, density
 from exitwave.recon.direct.stack import Progress, ignore, virtual_stacks
-from exitwave.recon.direct.weights import transfer, weight_named
+from exitwave.recon.direct.weights import WEIGHTS, WHOLE_DETECTOR, transfer, weight_named
 
+METHODS = (*WEIGHTS, *OPTIMAL)
 BLOCK_BYTES = 4 * 2**20
 
 
@@ -53,7 +53,8 @@ def reconstruct_scattered(
         InputError: an unknown method, positions that are not one for each frame, not finite or on one line, NaN or negative counts, no signal.
         MemoryBudgetError: the field does not fit.
     """
-    check_method(method)
+    if method not in METHODS:
+        raise InputError(f"{method!r} is no method for scattered positions", remedy=suggest(method, METHODS))
     positions = check_positions(positions_A, frames.shape[0] * frames.shape[1])
     place = field_of(g, positions) if field is None else field
     g = replace(g, scan=place.grid)
@@ -63,7 +64,7 @@ def reconstruct_scattered(
     optics = optics_of(g, finite_pixels)
     areas = density(positions, place.grid.extent_A) / (place.grid.pitch_A[0] * place.grid.pitch_A[1])  # in image pixels
     transform = Scattered(positions, place, 1e-12 if dtype == torch.complex128 else 1e-7)
-    pixels = torch.nonzero(g.good if method == "icom" else g.bright()).reshape(-1).numpy()
+    pixels = torch.nonzero(g.good if method in WHOLE_DETECTOR else g.bright()).reshape(-1).numpy()
     if method == "icom":
         sums = _from_moments(frames, g, optics, transform, areas, memory_bytes, progress)
     else:

@@ -27,10 +27,10 @@ from exitwave.recon.direct.normal import NormalSums
 from exitwave.recon.direct.optimal import solve
 from exitwave.recon.direct.overlap import Aperture, gamma
 from exitwave.recon.direct.scattered_field import Field, fast
-from exitwave.recon.direct.scattered_transform import Scattered, density
+from exitwave.recon.direct.scattered_transform import Scattered, local_area
 from exitwave.recon.direct.stack import Progress, ignore, virtual_stacks
 
-BLOCK_BYTES = 4 * 2**20
+BLOCK_BYTES = 2**20  # images of one block stay in the nearest caches
 ROUNDS, TOLERANCE = 40, 1e-3
 LEAST, RIDGE = 1e-4, 1e-3  # the weakest response that is solved, over the strongest; the ridge over the diagonal
 
@@ -97,9 +97,9 @@ def halved(images: Tensor, shape: torch.Size) -> Tensor:
 
 
 def conjugate_gradients(
-    operator: Callable[[Tensor], Tensor], right: Tensor, scale: Tensor, progress: Callable[[int], None], rounds: int = ROUNDS
+    operator: Callable[[Tensor], Tensor], right: Tensor, scale: Tensor, start: Tensor | None, progress: Callable[[int], None], rounds: int = ROUNDS
 ) -> Tensor:
-    """Solve for right sides (s, y, h) at once, each with its own steps; `scale` (y, h) is the inverse of the preconditioner.
+    """Solve for right sides (s, y, h) at once, each with its own steps, from `start` (None: zero); `scale` (y, h) inverts the preconditioner.
 
     Stops where every residual is below `TOLERANCE` of its right side. Hestenes & Stiefel, J. Res. Natl. Bur. Stand. 49 (1952) 409,
     doi 10.6028/jres.049.044.
@@ -110,10 +110,10 @@ def conjugate_gradients(
     def inner(a: Tensor, b: Tensor) -> Tensor:
         return (mirrored * (a.conj() * b).real).sum((-2, -1), keepdim=True)
 
-    x, residual = torch.zeros_like(right), right
+    x, residual = (torch.zeros_like(right), right) if start is None else (start, right - operator(start))
     direction = z = residual * scale
     rho = inner(residual, z)
-    goal = TOLERANCE**2 * rho
+    goal = TOLERANCE**2 * inner(right, right * scale)
     for number in range(rounds):
         progress(number)
         if bool((rho <= goal).all()):
@@ -165,7 +165,7 @@ def reconstruct_joint(
     if not total > 0:
         raise InputError("the scan has no signal inside the aperture", got=f"{sums.counts:.3g} counts per position")
     area = field.grid.extent_A[0] * field.grid.extent_A[1]
-    covered = min(1.0, float(density(positions_A, field.grid.extent_A).sum()) / area)
+    covered = min(1.0, len(positions_A) * local_area(positions_A, field.grid.extent_A) / area)
     gram = sums.gram * (len(positions_A) / (problem.pixels * covered))  # where positions are
     least = (1e-9 if method == "wiener" else LEAST) * gram.max()
     problem = _keeping(replace(problem, inside=problem.inside & (gram > least)), memory_bytes // 2)
@@ -174,7 +174,7 @@ def reconstruct_joint(
     solved = _solved(problem, right * (1 + RIDGE), gram * RIDGE, gram, progress)
     if method == "wiener":
         ridge = nu / prior_power(solved.sum(0), torch.where(problem.inside, gram, 0), nu, g.scan)
-        solved = _solved(problem, right, ridge, gram, progress)
+        solved = _solved(problem, right, ridge, gram, progress, solved * gram / (gram + ridge))
     factor = problem.inside * (torch.sqrt(gram) if method == "obf" else torch.ones_like(gram))
     halves = [torch.fft.irfft2(placed(2 * factor * half, g.scan), s=g.scan.shape) for half in solved]
     return DirectImage(
@@ -267,10 +267,10 @@ def _keeping(x: Problem, room: int) -> Problem:
     return replace(x, kept=[response(x, k) for k in x.k.split(x.size)[: room // each]])
 
 
-def _solved(x: Problem, right: Tensor, ridge: Tensor, gram: Tensor, progress: Progress) -> Tensor:
+def _solved(x: Problem, right: Tensor, ridge: Tensor, gram: Tensor, progress: Progress, start: Tensor | None = None) -> Tensor:
     scale = torch.where(x.inside, 1 / (gram + ridge), 0)
 
     def operator(spectrum: Tensor) -> Tensor:
         return normal(x, spectrum) + ridge * spectrum
 
-    return conjugate_gradients(operator, right, scale, lambda number: progress(number, ROUNDS))
+    return conjugate_gradients(operator, right, scale, start, lambda number: progress(number, ROUNDS))

@@ -36,7 +36,7 @@ class Scattered:
         origin = torch.tensor(field.origin_A, dtype=torch.float64)
         extent = torch.tensor(field.grid.extent_A, dtype=torch.float64)
         angle = torch.remainder((positions_A.to(torch.float64) - origin) / extent, 1.0) * (2 * pi)  # (n, 2)
-        self.plan = Plan(1, self.modes, self.batch, eps, -1, "complex128", modeord=1, nthreads=torch.get_num_threads())
+        self.plan = Plan(1, self.modes, self.batch, eps, -1, "complex128", modeord=1, nthreads=torch.get_num_threads(), showwarn=0)
         self.angle = [np.ascontiguousarray(column) for column in angle.numpy().T]
         self.plan.setpts(*self.angle)
 
@@ -80,8 +80,8 @@ def density(positions_A: Float[Tensor, "n 2"], extent_A: tuple[float, float], ro
     low = positions_A.amin(0)
     angle = ((positions_A - low) / torch.tensor(extent_A, dtype=torch.float64) * (2 * pi)).numpy()
     threads = torch.get_num_threads()
-    there = Plan(1, grid.shape, 1, 1e-9, -1, "complex128", modeord=1, nthreads=threads)
-    back = Plan(2, grid.shape, 1, 1e-9, 1, "complex128", modeord=1, nthreads=threads)
+    there = Plan(1, grid.shape, 1, 1e-9, -1, "complex128", modeord=1, nthreads=threads, showwarn=0)
+    back = Plan(2, grid.shape, 1, 1e-9, 1, "complex128", modeord=1, nthreads=threads, showwarn=0)
     for plan in (there, back):
         plan.setpts(*(np.ascontiguousarray(column) for column in angle.T))
     v = np.full(len(positions_A), 0.25 / cut**2)
@@ -89,3 +89,8 @@ def density(positions_A: Float[Tensor, "n 2"], extent_A: tuple[float, float], ro
         seen = back.execute(kernel * there.execute(v.astype(np.complex128))).real / (extent_A[0] * extent_A[1])
         v = v / np.maximum(seen, 1e-6)
     return torch.from_numpy(v)
+
+
+def local_area(positions_A: Float[Tensor, "n 2"], extent_A: tuple[float, float]) -> float:
+    """The area in A^2 that a position typically stands for: the median, so that edges, which reach outward, do not count."""
+    return float(density(positions_A, extent_A).median())
