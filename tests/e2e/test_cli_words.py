@@ -11,7 +11,7 @@ from PIL import Image
 
 from exitwave.cli.main import VERBS, run
 from exitwave.cli.told import command_line
-from exitwave.cli.words import table_of
+from exitwave.cli.words import reach_in_words, table_of
 from exitwave.data import Calibration, Quantity
 from exitwave.recon.direct.methods import METHODS
 from tests.conftest import SOURCE
@@ -73,3 +73,9 @@ def test_help_names_every_method(capsys: pytest.CaptureFixture[str]) -> None:
     words = said(["reconstruct", "--help"], capsys).replace(",", " ").replace(".", " ").split()
     assert set(METHODS) <= set(words)
     assert "ssb" in VERBS["reconstruct"]
+
+
+def test_a_crystal_reaches_beyond_its_first_empty_rings() -> None:
+    assert reach_in_words(None, 1.2) == "at every frequency"
+    assert reach_in_words(22.35, 1.31) == "to 22.35 A, and again in rings up to 1.31 A"
+    assert reach_in_words(2.0, 1.9) == "to 2 A" == reach_in_words(2.0, None)

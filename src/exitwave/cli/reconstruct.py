@@ -14,6 +14,7 @@ from exitwave.cli.recipes import checked_for, document_in, guessed
 from exitwave.cli.session import emit, layered, overridden, peak_bytes, progress
 from exitwave.cli.told import Making
 from exitwave.cli.work import Reconstructed, direct, recipe_of, require, save_direct, title_of
+from exitwave.cli.words import reach_in_words
 from exitwave.core import Grid, InputError, record
 from exitwave.data import Calibration, Dataset4D
 from exitwave.io.recipes import Document, calibration_in, live_pixels, record_of
@@ -120,13 +121,12 @@ def _say(
         )
         return
     ny, nx = done.image.image.shape
-    resolution = metrics["frc_resolution_A"]
     click.echo(f"{title_of(done)}: {ny} x {nx} pixels of {done.image.pitch_A[0]:.4g} x {done.image.pitch_A[1]:.4g} A")
     click.echo(
         f"  {metrics['electrons_per_position']:.4g} electrons per position on {metrics['detector_pixels']} detector pixels; "
         f"phase rms {metrics['rms_phase_rad']:.3g} rad, of which noise {metrics['noise_rms_rad']:.3g} rad"
     )
-    click.echo("  half sets correlate over 1/7 " + (f"to {resolution:.4g} A" if resolution else "at every frequency") + f"; {seconds:.1f} s")
+    click.echo(f"  half sets correlate over 1/7 {reach_in_words(metrics['frc_resolution_A'], metrics['frc_last_A'])}; {seconds:.1f} s")
     for line in words(metrics):
         click.echo(f"  {line}")
     click.echo(f"  written to {outputs.result}" + "".join(f", {path}" for path in (outputs.png, outputs.tiff) if path))

@@ -1,4 +1,4 @@
-"""A calibration in words. Imports no torch: `exitwave info` has to be quick."""
+"""A calibration, and how far an image reaches, in words."""
 
 from exitwave.core.aberrations import focus_in_words
 from exitwave.data import Calibration
@@ -20,3 +20,10 @@ def table_of(calibration: Calibration) -> str:
         words = f"  ({focus_in_words(float(value))})" if name == "C10_A" and isinstance(value, (int, float)) else ""
         rows.append(f"  {name:<22}{text:>16}  {sigma:<12}{quantity.source}{words}")
     return "\n".join(rows)
+
+
+def reach_in_words(first_A: float | None, last_A: float | None) -> str:
+    """Where half sets stop correlating (None: nowhere), and the last ring that correlates again where that lies a fifth beyond."""
+    if first_A is None:
+        return "at every frequency"
+    return f"to {first_A:.4g} A" + (f", and again in rings up to {last_A:.4g} A" if last_A is not None and last_A < 0.8 * first_A else "")

@@ -51,6 +51,7 @@ class Reconstructed:
         return {
             "frc_resolution_A": self.rings.resolution_A(),
             "dose_e_per_A2": image.electrons / (step[0] * step[1]),
+            "frc_last_A": self.rings.last_A(),
             "electrons_per_position": image.electrons,
             "detector_pixels": image.pixels,
             "rms_phase_rad": float(image.image.std()),

@@ -29,6 +29,14 @@ class RingCorrelation:
                 return 1 / float(self.q_invA[i - 1] + max(0.0, min(1.0, share)) * (self.q_invA[i] - self.q_invA[i - 1]))
         return None
 
+    def last_A(self, threshold: float = 1 / 7) -> float | None:
+        """1 / q of the last ring that correlates over `threshold` and over three standard errors of nothing, 3 / sqrt(pairs); None: no ring does.
+
+        Beyond `resolution_A` where rings in between hold no signal: those of a crystal between its reflections, or those a method transfers badly.
+        """
+        sure = (self.value > threshold) & (self.value > 3 / torch.sqrt(torch.clamp(self.pairs, min=1.0)))
+        return 1 / float(self.q_invA[sure][-1]) if bool(sure.any()) else None
+
     def mean(self, to_invA: float) -> float:
         """Mean correlation over the rings below a frequency, each ring that holds anything counted once."""
         return float(self.value[(self.q_invA <= to_invA) & (self.pairs > 0)].mean())

@@ -98,3 +98,12 @@ def test_the_edge_taper_is_one_inside_and_falls_to_each_side(shape: tuple[int, i
     if min(shape) > 8:
         assert float(taper[shape[0] // 2, shape[1] // 2]) == 1
         assert float(taper[0].max()) < 0.05
+
+
+def test_the_last_ring_of_a_crystal_lies_beyond_its_first_empty_ones() -> None:
+    found = RingCorrelation(q_invA=torch.arange(7) * 0.1 + 0.05, value=torch.tensor([1.0, 0.0, 0.0, 0.9, 0.05, 0.5, 0.0]),
+                            pairs=torch.tensor([16.0, 25.0, 49.0, 81.0, 121.0, 25.0, 169.0]))
+    assert found.resolution_A(1 / 7) == pytest.approx(1 / (0.05 + 0.1 * (1 - 1 / 7)))
+    assert found.last_A(1 / 7) == pytest.approx(1 / 0.35), "0.5 of 25 pairs is less than three standard errors"
+    assert found.last_A(0.95) == pytest.approx(1 / 0.05)
+    assert curve([0.9, 0.9]).last_A() is None, "one pair says nothing"
