@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from exitwave.cli.main import VERBS, run
+from exitwave.cli.session import peak_bytes
 from exitwave.cli.told import command_line
 from exitwave.cli.words import reach_in_words, table_of
-from exitwave.data import Calibration, Quantity
+from exitwave.data import ArrayFrames, Calibration, Quantity
+from exitwave.io import Plane, write_result
+from exitwave.recon.direct.dense import reconstruct
+from exitwave.recon.direct.geometry import geometry
 from exitwave.recon.direct.methods import METHODS
 from tests.conftest import SOURCE
 
@@ -79,3 +84,30 @@ def test_a_crystal_reaches_beyond_its_first_empty_rings() -> None:
     assert reach_in_words(None, 1.2) == "at every frequency"
     assert reach_in_words(22.35, 1.31) == "to 22.35 A, and again in rings up to 1.31 A"
     assert reach_in_words(2.0, 1.9) == "to 2 A" == reach_in_words(2.0, None)
+
+
+def test_a_result_says_that_it_can_be_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = Plane(name="phase", array=np.ones((5, 7), np.float32), pitch=(1.0, 2.0), unit="rad")
+    write_result(tmp_path / "a.h5", images=[image], recipe={}, calibration=Calibration(), metrics={}, provenance={})
+    assert "exitwave rerun" in said(["info", str(tmp_path / "a.h5")], capsys)
+
+
+def test_a_system_that_does_not_tell_its_memory_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (peak_bytes() or 0) > 10_000_000
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert peak_bytes() is None
+
+
+@pytest.mark.parametrize(("c10", "atoms"), [("-200", "dark"), ("200", "bright")])
+def test_the_plan_says_how_atoms_look_in_parallax(c10: str, atoms: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sign of the transfer of a positive phase, from the method itself."""
+    plan = ["plan", "--energy-eV", "80 kV", "--semiangle-mrad", "20", "--detector-mrad", "2", "--detector-px", "32", "--scan-step-A", "0.5"]
+    text = said([*plan, "--aberration", f"C10_A={c10}"], capsys)
+    assert (f"overfocus: atoms come out {atoms}" in text) == (float(c10) > 0)
+    told = {"energy_eV": 80e3, "semiangle_mrad": 20.0, "detector_mrad": 2.0, "scan_step_y_A": 0.5, "scan_step_x_A": 0.5, "rotation_deg": 0.0}
+    known = Calibration().updated(transpose=Quantity(value=False, source="given"), **{n: Quantity(value=v, source="given") for n, v in told.items()})
+    known = known.updated(aberrations={"C10_A": Quantity(value=float(c10), source="given")})
+    y, x = np.indices((24, 24)) - 11.5
+    frames = np.broadcast_to((np.hypot(y, x) <= 10).astype(np.uint16), (20, 20, 24, 24)).copy()
+    ctf = reconstruct(ArrayFrames(array=frames), geometry(known, frames.shape), "parallax").ctf
+    assert bool(torch.sign(ctf[0, 1].real) > 0) == (atoms == "bright")

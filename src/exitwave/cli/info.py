@@ -88,6 +88,8 @@ def describe(signal: Signal) -> str:
         ]
     elif lack:
         lines.append("not told by the file: " + ", ".join(item["name"] for item in lack))
+    if signal.origin.get("attributes", {}).get("exitwave_kind") == "result":
+        lines.append("a result of exitwave: exitwave rerun FILE -o AGAIN.h5 makes it again; exitwave.io.read_result gives all that it holds")
     if signal.kind == "stack":
         lines.append("if it is a scan, --scan-shape Ry,Rx arranges it")
     return "\n".join(lines)

@@ -208,7 +208,7 @@ def _notes(
     if upsample > 1:
         notes.append(f"the scan's own Nyquist lies below twice the aperture: reconstruct with --upsample {upsample}")
     if c10 > 0:
-        notes.append("overfocus: the usual choice is underfocus (C10 < 0), which keeps phase contrast positive in parallax")
+        notes.append("overfocus: atoms come out bright in parallax; in underfocus (C10 < 0), the usual choice, they are dark as in TEM")
     if max(float(s[at]) for s in signals.values()) < 0.1:
         notes.append(f"under a tenth of the noise at the target frequency with {asked.dose_e_per_A2:g} e/A^2: average particles or raise the dose")
     return notes

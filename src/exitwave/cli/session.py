@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -137,8 +136,12 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def peak_bytes() -> int:
-    """The most memory this process ever held."""
+def peak_bytes() -> int | None:
+    """The most memory this process ever held; None where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

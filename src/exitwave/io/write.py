@@ -89,6 +89,8 @@ def _ours(name: str, end: str) -> bool:
 
 
 def _alive(process: int) -> bool:
+    if os.name == "nt":  # there signal 0 is Ctrl-C, and it would be sent
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
