@@ -9,12 +9,13 @@ import click
 
 from exitwave.cli.calibrate import measured, typed_rotation
 from exitwave.cli.corrections import known_alive
+from exitwave.cli.places import Places, check_scattered, with_step
 from exitwave.cli.quantities import check_asked, points_told, words
 from exitwave.cli.recipes import checked_for, document_in, guessed
 from exitwave.cli.session import emit, layered, overridden, peak_bytes, progress
 from exitwave.cli.told import Making
-from exitwave.cli.work import Reconstructed, direct, recipe_of, require, save_direct, title_of
 from exitwave.cli.words import reach_in_words
+from exitwave.cli.work import Reconstructed, direct, recipe_of, require, save_direct, title_of
 from exitwave.core import Grid, InputError, record
 from exitwave.data import Calibration, Dataset4D
 from exitwave.io.recipes import Document, calibration_in, live_pixels, record_of
@@ -77,10 +78,13 @@ def run(
     as_json: bool,
     making: Making | None = None,
     points: Sequence[tuple[float, ...]] = (),
+    places: Places | None = None,
 ) -> None:
-    """Reconstruct, write, say what came out."""
+    """Reconstruct, write, say what came out. `places` are the positions of a scan on no raster."""
     started = perf_counter()
     options = asked.options
+    if places is not None:
+        check_scattered(options, points)
     method, upsample = options.method, options.upsample
     mask = live_pixels(asked.dead_px, (data.shape[2], data.shape[3]), asked.what)
     known = overridden(layered(data.calibration, asked.calibration), **optics)
@@ -88,12 +92,14 @@ def run(
         found = measured(data, known, options.twin, typed_rotation(overridden(asked.calibration, **optics)), budget)
         known, mask = overridden(found.calibration, **optics), found.alive
     mask = known_alive(data, mask)
+    if places is not None:
+        known = with_step(known, places, data.shape[0] * data.shape[1])
     require(known, method)
     step = known.need("scan_step_y_A"), known.need("scan_step_x_A")
     check_asked(options.quantities, points, Grid(shape=(data.shape[0], data.shape[1]), pitch_A=step))
     with progress(method) as tick:
-        done = direct(data, known, mask, method, upsample=upsample, memory=budget, progress=tick, quantities=options.quantities)
-    recipe_used = recipe_of(method, upsample, known, budget, mask, options.quantities)
+        done = direct(data, known, mask, method, upsample=upsample, memory=budget, progress=tick, quantities=options.quantities, places=places)
+    recipe_used = recipe_of(method, upsample, known, budget, mask, options.quantities, places)
     told = {"points": points_told(done.image, options.quantities, points)} if points else {}
     lacking = save_direct(
         done, data, recipe_used, output=outputs.result, tiff=outputs.tiff, png=outputs.png, force=force, making=making,

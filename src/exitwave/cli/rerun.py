@@ -9,6 +9,7 @@ import click
 import numpy as np
 
 from exitwave.cli.corrections import asked_again, corrected
+from exitwave.cli.places import again
 from exitwave.cli.quantities import quantities_in
 from exitwave.cli.session import begin, emit, peak_bytes, progress
 from exitwave.cli.told import Making
@@ -47,7 +48,7 @@ def run(
     mask = _alive(recipe.get("dead_px"), (data.shape[2], data.shape[3]))
     with progress(recipe["method"]) as tick:
         done = direct(data, old.calibration, mask, recipe["method"], upsample=recipe["upsample"], memory=budget, progress=tick,
-                      quantities=quantities_in(recipe))
+                      quantities=quantities_in(recipe), places=again(recipe.get("places")))
     largest = float(np.abs(done.image.image.to("cpu").numpy() - old.images[old.default].array).max())
     making = Making(known=told, facts=old.facts)
     lacking = save_direct(done, data, recipe, output=output, tiff=tiff, png=png, force=force, making=making)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from exitwave.cli.places import Places, scattered
 from exitwave.cli.quantities import Depths, as_recipe, check_dealt, dealt_halves, finished, rings_told, stack_plane, with_depths
 from exitwave.cli.recipes import calibration_yaml, write_text
 from exitwave.cli.session import Progress, peak_bytes
@@ -50,8 +51,8 @@ class Reconstructed:
         image, step = self.image, self.geometry.scan.pitch_A
         return {
             "frc_resolution_A": self.rings.resolution_A(),
-            "dose_e_per_A2": image.electrons / (step[0] * step[1]),
             "frc_last_A": self.rings.last_A(),
+            "dose_e_per_A2": image.electrons / (step[0] * step[1]),
             "electrons_per_position": image.electrons,
             "detector_pixels": image.pixels,
             "rms_phase_rad": float(image.image.std()),
@@ -91,9 +92,9 @@ def _missing(name: str, calibration: Calibration) -> None:
 
 def direct(
     data: Dataset4D, calibration: Calibration, mask: np.ndarray | None, method: str, *, upsample: int, memory: int, progress: Progress,
-    quantities: Quantities = PLAIN,
+    quantities: Quantities = PLAIN, places: Places | None = None,
 ) -> Reconstructed:
-    """One direct image of a scan, with what is asked for beside it."""
+    """One direct image of a scan, at `places` where it is on no raster, with what is asked for beside it."""
     started = perf_counter()
     optics = geometry(calibration, data.shape, None if mask is None else torch.from_numpy(mask))
     gain = float(calibration.counts_per_electron.value or 1.0)
@@ -102,6 +103,8 @@ def direct(
         check_dealt(data.frames, gain)
 
     def make(frames: FrameSource) -> DirectImage:
+        if places is not None:
+            return scattered(frames, optics, places, method, gain=gain, memory=memory, progress=progress)
         return reconstruct(
             frames, optics, method, upsample=upsample, dispersion=gain, counts_per_electron=gain, memory_bytes=memory, progress=progress
         )
@@ -230,7 +233,8 @@ def save_calibrated(done: Calibrated, *, output: str | None, png: str | None, wh
 
 
 def recipe_of(
-    method: str, upsample: int, calibration: Calibration, memory: int, alive: np.ndarray | None, quantities: Quantities = PLAIN
+    method: str, upsample: int, calibration: Calibration, memory: int, alive: np.ndarray | None, quantities: Quantities = PLAIN,
+    places: Places | None = None,
 ) -> dict[str, Any]:
     """The recipe of kind reconstruct that makes the same image again. `alive` (ky, kx) marks the detector pixels that count; None: all."""
     return {
@@ -243,6 +247,7 @@ def recipe_of(
         "calibration": calibration.as_json(),
         "dead_px": None if alive is None else dead_px(alive),
         **as_recipe(quantities),
+        **({} if places is None else {"places": places.as_json()}),
     }
 
 

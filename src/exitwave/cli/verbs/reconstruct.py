@@ -6,6 +6,8 @@ import click
 
 from exitwave.cli.options import (
     Output,
+    Step,
+    Unit,
     calibration_options,
     correction_options,
     device_option,
@@ -33,6 +35,9 @@ from exitwave.cli.verbs.calibrate import TWINS
     "--twin", type=click.Choice(TWINS), help="With --calibrate: what settles the 180-degree twin.  [default: positive-phase]"
 )
 @click.option("--upsample", type=int, help="Image pixels per scan step; `exitwave plan` says how many the optics hold.  [default: 1]")
+@click.option("--positions", help="Scan on no raster: FILE.npy, FILE.csv or FILE.h5::/path with y, x in A for each frame. CXI files bring theirs.")
+@click.option("--pitch-A", "pitch_A", type=Unit("A"), help="With positions: image pixel.  [default: wavelength / 4 semi-angle]")
+@click.option("--field-A", "field_A", type=Step(), help="With positions: image sides Y,X.  [default: the scan and what its probe reaches]")
 @click.option("--about", multiple=True, help="Repeatable, what NeXus asks: atom_types=Mo,S, is_simulation=false ...")
 @click.option("--no-hash", is_flag=True, help="Leave out the SHA-256 of a huge input; the result says so.")
 @quantity_options
@@ -54,6 +59,9 @@ def command(
     calibrate_first: bool,
     twin: str | None,
     upsample: int | None,
+    positions: str | None,
+    pitch_A: float | None,
+    field_A: tuple[float, float] | None,
     about: tuple[str, ...],
     no_hash: bool,
     reader: str | None,
@@ -73,9 +81,11 @@ def command(
     Example:
       exitwave reconstruct scan.h5 --method ssb --recipe recipe.yaml -o phase.h5 --png phase.png
       exitwave reconstruct scan.h5 --method flipped-parallax --calibrate -o phase.h5 --upsample 2
+      exitwave reconstruct frames.npy --method lsq --positions spiral.csv --recipe recipe.yaml -o phase.h5
       exitwave reconstruct scan.h5 --method ssb --recipe recipe.yaml -o phase.h5 --correct --vacuum 0,0,20,40 --at 55,62.5,3
     """
     from exitwave.cli.corrections import corrected, taken
+    from exitwave.cli.places import asked_places
     from exitwave.cli.reconstruct import Outputs, asked_of, run
     from exitwave.cli.session import begin, check_outputs, only_cpu, opened
     from exitwave.cli.told import Making, about_of, opened_as
@@ -87,6 +97,9 @@ def command(
     making = Making(hashed=not no_hash, about=about_of(about))
     check_outputs(force, output, png, tiff)
     budget = begin(threads, memory)
+    places, scan_shape = asked_places(
+        file, positions, pitch_A=pitch_A, field_A=field_A, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape
+    )
     data = opened(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape)
     run(
         corrected(opened_as(data, shape=shape, dtype=dtype, scan_shape=scan_shape), corrections),
@@ -98,4 +111,5 @@ def command(
         as_json=as_json,
         making=making,
         points=points,
+        places=places,
     )
