@@ -4,7 +4,7 @@ from exitwave.core.errors import InputError, suggest
 from exitwave.recon.direct.optimal import METHODS as OPTIMAL
 from exitwave.recon.direct.weights import WEIGHTS
 
-METHODS = (*WEIGHTS, *OPTIMAL)
+METHODS = (*WEIGHTS, *OPTIMAL, "wdd")
 
 
 def check_method(method: str) -> None:

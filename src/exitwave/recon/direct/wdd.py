@@ -1,0 +1,218 @@
+"""Images by Wigner distribution deconvolution: strong phases and amplitudes, no linearisation."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exitwave.core import record
+from exitwave.core.errors import InputError
+from exitwave.data import FrameSource
+from exitwave.recon.direct.deconvolution import Camera, camera, products, weights
+from exitwave.recon.direct.geometry import Geometry, scan_frequencies
+from exitwave.recon.direct.image import DirectImage, checkerboard, optics_of
+from exitwave.recon.direct.overlap import Aperture, gamma
+from exitwave.recon.direct.stack import Progress, ignore, spectra, virtual_stacks
+
+BLOCK_BYTES = 4 * 2**20
+RIDGES = (1e-10, 1.0)  # of the largest squared product there is, which is 1
+ROUNDS = 30
+LEAST_SEEN = 0.03
+
+
+@record
+class _Frequencies:
+    """What the aperture passes of the fine half plane (Y, H): places `fine` (n, 2) in it and `base` (n, 2) in the measured spectrum, whether that
+    one is read conjugated, and the frequencies themselves, 1/A."""
+
+    fine: Tensor
+    base: Tensor
+    mirrored: Tensor
+    q: Tensor
+    shape: tuple[int, int]
+
+
+@record
+class _Sums:
+    """Sums over the pixels so far: o (half of the detector, sign of q, n), and of a weak specimen's phase the transfer (n,) and sum |w|^2 share."""
+
+    o: Tensor
+    ctf: Tensor
+    noise: Tensor
+
+
+def reconstruct_wdd(
+    frames: FrameSource,
+    g: Geometry,
+    *,
+    upsample: int = 1,
+    dispersion: float = 1.0,
+    counts_per_electron: float = 1.0,
+    finite_pixels: bool = True,
+    ridge: float | None = None,
+    memory_bytes: int = 2**30,
+    dtype: torch.dtype = torch.complex64,
+    progress: Progress = ignore,
+) -> DirectImage:
+    """Phase and log-amplitude of a thin specimen of any strength, by WDD on every live detector pixel.
+
+    `ridge` is what the Wiener quotient adds to |Gamma^|^2 (whose largest value is 1); None takes the counting noise over the specimen's power,
+    both measured, in rings of q. The image is arg T relative to the mean transmission, which must not vanish. `ctf` and `noise` are those of a
+    weak specimen, the noise over the mean of |T|^2 (delta method). For the other arguments see `exitwave.recon.direct.reconstruct`.
+
+    Raises:
+        InputError: a scan with no signal, or a specimen whose mean transmission is lost in noise.
+    """
+    optics, grid, at = optics_of(g, finite_pixels), camera(g, finite_pixels), _frequencies(g, upsample)
+    pixels = torch.nonzero(g.good).reshape(-1).numpy()
+    (ny, nx), item = g.scan.shape, frames.dtype.itemsize
+    room = int(memory_bytes * item / (item + 4.5))  # the spectra lie beside the images
+    counts, power, kept = torch.zeros(len(g.good), dtype=torch.float64), torch.zeros(len(at.q), dtype=torch.float64), None
+    for picked, data in _spectra(frames, pixels, room, dtype, progress):
+        counts[picked] = data[:, 0, 0].real.double() / (ny * nx)
+        power += _power(data, at)
+        kept = (picked, data) if len(picked) == len(pixels) else None
+        del data
+    lit = g.bright()
+    total = float(counts[lit].sum() / optics.intensity(g.k_invA[lit, 0], g.k_invA[lit, 1]).sum())
+    if not total > 0:
+        raise InputError("the scan has no signal inside the aperture", got=f"{total:.3g} counts per position")
+    points = replace(optics, axes_invA=torch.zeros(2, 2, dtype=torch.float64))
+    noise = dispersion * ny * nx * float(counts.sum())
+    ridges = torch.full_like(power, ridge) if ridge is not None else _measured(power, noise, at, points, grid, dtype)
+    sums = _Sums(o=torch.zeros((2, 2, len(at.q)), dtype=torch.complex128), ctf=torch.zeros(len(at.q), dtype=torch.complex128),
+                 noise=torch.zeros(len(at.q), dtype=torch.float64))
+    for picked, data in [kept] if kept else _spectra(frames, pixels, room, dtype, progress):
+        _add(sums, data, torch.from_numpy(picked), counts / total, g, at, ridges, optics, points, grid, dtype)
+        del data
+    return _image(sums, at, g, total, upsample, dispersion, counts_per_electron)
+
+
+def _frequencies(g: Geometry, upsample: int) -> _Frequencies:
+    (ny, nx), (qy, qx) = g.scan.shape, scan_frequencies(g.scan, upsample)
+    y, x = torch.nonzero(qy**2 + qx**2 <= (2 * g.edge_invA + g.pixel_invA[0]) ** 2, as_tuple=True)
+    column = x % nx
+    mirrored = column > nx // 2
+    base = torch.stack([torch.where(mirrored, -y, y) % ny, torch.where(mirrored, nx - column, column)], -1)
+    keep = (base != 0).any(1) | ((y == 0) & (x == 0))  # aliases of the scan's mean hold the pattern, which no specimen made
+    return _Frequencies(fine=torch.stack([y, x], -1)[keep], base=base[keep], mirrored=mirrored[keep],
+                        q=torch.stack([qy[y, 0], qx[0, x]], -1)[keep], shape=(ny * upsample, nx * upsample))
+
+
+def _spectra(
+    frames: FrameSource, pixels: np.ndarray, room: int, dtype: torch.dtype, progress: Progress
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Spectra (m, y, h) of as many pixels at a time as the memory holds."""
+    for stack in virtual_stacks(frames, pixels, room, progress):
+        ny, nx = stack.images.shape[1:]
+        data = torch.empty((len(stack.pixels), ny, nx // 2 + 1), dtype=dtype)
+        block = max(1, BLOCK_BYTES // (ny * nx * 8))
+        for start in range(0, len(data), block):
+            data[start : start + block] = spectra(stack.images[start : start + block], dtype)
+        picked = stack.pixels
+        del stack
+        yield picked, data
+
+
+def _power(data: Tensor, at: _Frequencies) -> Tensor:
+    """sum_k |G(k, q)|^2 (n,)."""
+    total = torch.zeros(data.shape[1:], dtype=torch.float64)
+    for part in data.split(64):
+        total += (part.real**2 + part.imag**2).sum(0, dtype=torch.float64)
+    return total[at.base[:, 0], at.base[:, 1]]
+
+
+def _measured(power: Tensor, noise: float, at: _Frequencies, points: Aperture, grid: Camera, dtype: torch.dtype) -> Tensor:
+    """Noise over specimen power (n,), the other aliases of a frequency counted as noise.
+
+    The specimen's power is one number for each ring two frequency steps wide (the mean, q = 0, is one by itself, the rim one), the likeliest for
+    power = noise + sum over aliases (specimen x sum_k |Gamma|^2), found by expectation maximisation (Richardson, J. Opt. Soc. Am. 62 (1972) 55).
+    """
+    q = torch.linalg.vector_norm(at.q, dim=1)
+    seen = torch.cat([(products(points, grid, part[:, 0], part[:, 1], dtype)[0].abs() ** 2).sum((1, 2), dtype=torch.float64)
+                      for part in at.q.split(_together(grid))])
+    width = 2 * max(float(column[column > 0].min()) for column in at.q.abs().T)
+    ring = torch.where(q > 0, (q / width).to(torch.int64) + 1, torch.zeros_like(q, dtype=torch.int64))
+    ring = ring.clamp(max=int(ring[seen > LEAST_SEEN * seen.max()].max()))  # the rim would answer for whatever the rest leaves
+    base = torch.unique(at.base, dim=0, return_inverse=True)[1]
+
+    def in_rings(values: Tensor) -> Tensor:
+        return torch.zeros(int(ring.max()) + 1, dtype=torch.float64).index_add_(0, ring, values)
+
+    weight = in_rings(seen).clamp(min=1e-12)
+    specimen = (in_rings(power - noise) / weight).clamp(min=1e-6 * noise)
+    for _ in range(ROUNDS):
+        mine = specimen[ring] * seen
+        model = noise + torch.zeros(int(base.max()) + 1, dtype=torch.float64).index_add_(0, base, mine)[base]
+        specimen = (specimen * in_rings(seen * power / model) / weight).clamp(min=1e-6 * noise)
+    return ((model - mine) / specimen[ring]).clamp(*RIDGES)
+
+
+def _together(grid: Camera) -> int:
+    """Frequencies whose weights stay in the cache."""
+    return max(1, BLOCK_BYTES // (8 * grid.shape[0] * grid.shape[1]))
+
+
+def _add(
+    sums: _Sums, data: Tensor, picked: Tensor, shares: Tensor, g: Geometry, at: _Frequencies, ridges: Tensor, optics: Aperture, points: Aperture,
+    grid: Camera, dtype: torch.dtype,
+) -> None:
+    """The part that the pixels `picked` (m,) with spectra (m, y, h) have in every sum; `shares` (pixels,) of the illumination's counts."""
+    colours = torch.from_numpy(checkerboard(g.frame))[picked]
+    lit = g.bright(1e-9)[picked]
+    k = g.k_invA[picked[lit]]
+    for part in torch.arange(len(at.q)).split(_together(grid)):
+        qy, qx = at.q[part].unbind(-1)
+        pair = products(points, grid, qy, qx, dtype)
+        plus, minus = (weights(product, grid, sign * qy, sign * qx, ridges[part]).reshape(len(part), -1)[:, picked]
+                       for sign, product in zip((1, -1), pair, strict=True))  # (c, m)
+        here = data[:, at.base[part, 0], at.base[part, 1]].T
+        here = torch.where(at.mirrored[part, None], here.conj(), here)
+        for half in (0, 1):
+            mine = colours == half
+            sums.o[half, 0, part] += (plus[:, mine] * here[:, mine]).sum(1)
+            sums.o[half, 1, part] += (minus[:, mine] * here[:, mine].conj()).sum(1)
+        phase = (plus - minus.conj()) / 2j
+        response = 1j * gamma(optics, k[None, :, 0], k[None, :, 1], qy[:, None], qx[:, None], dtype)
+        sums.ctf[part] += (phase[:, lit] * response).sum(1)
+        sums.noise[part] += (phase.real**2 + phase.imag**2).double() @ shares[picked]
+
+
+def _image(
+    sums: _Sums, at: _Frequencies, g: Geometry, total: float, upsample: int, dispersion: float, counts_per_electron: float
+) -> DirectImage:
+    """From sums to the specimen."""
+    count = g.scan.shape[0] * g.scan.shape[1] * total
+    mean = float(sums.o[:, 0, torch.nonzero((at.q == 0).all(1))[0, 0]].sum().real) / count  # |T~(0)|^2
+    if not mean > 1e-3:
+        raise InputError("the specimen's mean transmission is lost", expected="at least 0.001 of the beam", got=f"{mean:.2g}",
+                         remedy="use obf or icom, or calibrate again")
+    objects = [_plane(o, at) * (upsample**2 / total / mean**0.5) for o in (sums.o.sum(0), 2 * sums.o[0], 2 * sums.o[1])]
+    strength = objects[0].abs()
+    half = (at.shape[0], at.shape[1] // 2 + 1)
+    ctf, noise = torch.zeros(half, dtype=torch.complex128), torch.zeros(half, dtype=torch.float64)
+    ctf[at.fine[:, 0], at.fine[:, 1]] = sums.ctf / mean
+    noise[at.fine[:, 0], at.fine[:, 1]] = sums.noise * (dispersion * upsample**2 / total / mean / float((strength**2).mean()))
+    ctf[0, 0] = noise[0, 0] = 0
+    return DirectImage(
+        method="wdd",
+        image=torch.angle(objects[0]),
+        halves=(torch.angle(objects[1]), torch.angle(objects[2])),
+        pitch_A=(g.scan.pitch_A[0] / upsample, g.scan.pitch_A[1] / upsample),
+        ctf=ctf,
+        noise=noise,
+        electrons=total / counts_per_electron,
+        pixels=int(g.good.sum()),
+        amplitude=torch.log(strength.clamp(min=1e-6)),
+    )
+
+
+def _plane(o: Tensor, at: _Frequencies) -> Tensor:
+    """The object (Y, X) from o (sign, n)."""
+    (ny, nx), (y, x) = at.shape, at.fine.unbind(-1)
+    spectrum = torch.zeros(at.shape, dtype=torch.complex128)
+    spectrum[-y % ny, -x % nx] = o[1]
+    spectrum[y, x] = o[0]
+    return torch.fft.ifft2(spectrum)
