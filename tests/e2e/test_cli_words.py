@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from exitwave.cli.main import VERBS, run
+from exitwave.cli.main import VERBS, _as_flags, run
 from exitwave.cli.session import peak_bytes
 from exitwave.cli.told import command_line
 from exitwave.cli.words import reach_in_words, table_of
@@ -51,6 +51,24 @@ def test_advice_speaks_of_flags_in_one_clean_sentence(tmp_path: Path, capsys: py
     (tmp_path / "notes.txt").write_text("nothing that a detector wrote, 123")
     text = said(["info", str(tmp_path / "notes.txt")], capsys, status=2)
     assert "--reader names a format; --shape and --dtype read bare bytes" in text and "  " not in text
+
+
+@pytest.mark.parametrize(("text", "flags"), [
+    ("pass scan_shape=(3, 4)", "pass --scan-shape (3, 4)"), ("give reader='raw' to", "give --reader 'raw' to"),
+    ("got shape=, dtype= or", "got --shape, --dtype or"), ("needs dtype=", "needs --dtype"),
+])
+def test_arguments_become_flags(text: str, flags: str) -> None:
+    assert _as_flags(text) == flags
+
+
+def test_a_folder_names_each_failing_file_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bad.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    np.save(tmp_path / "in" / "good.npy", np.ones((3, 4, 5), np.uint8))
+    np.save(tmp_path / "in" / "spectrum.npy", np.ones(5, np.uint8))
+    text = said(["convert", str(tmp_path / "in"), str(tmp_path / "out"), "--to", "mrc"], capsys, status=2)
+    for name in ("bad.h5", "spectrum.npy"):
+        assert text.count(str(tmp_path / "in" / name)) == 1, text
 
 
 def test_a_command_that_is_taken_down_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:

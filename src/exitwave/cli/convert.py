@@ -78,8 +78,9 @@ def _folder(source: str, target: str, how: How, as_json: bool) -> None:
             if path.suffix.lower() not in named:
                 skipped.append(str(path))
                 continue
-            failed.append({"input": str(path), "error": " ".join(str(error).split())})
-            click.echo(f"exitwave: {path}: {failed[-1]['error']}", err=True)
+            sentence = " ".join(str(error).split())
+            failed.append({"input": str(path), "error": sentence})
+            click.echo("exitwave: " + (sentence if str(path) in sentence else f"{path}: {sentence}"), err=True)
     if not done and not failed:
         raise InputError(f"{source} holds no measurement", got=f"{len(skipped)} other files")
     if as_json:

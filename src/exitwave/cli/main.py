@@ -118,7 +118,8 @@ def _explained(error: Exception) -> int:
 
 def _as_flags(text: str) -> str:
     """Rooms below speak of arguments, people type flags."""
-    return re.sub(r"\b(scan_shape|shape|dtype|reader)=(\w?)", lambda match: f"--{match[1].replace('_', '-')} {match[2]}".rstrip(), text)
+    named = re.sub(r"\b(scan_shape|shape|dtype|reader)=(?=[\s,;.)]|$)", lambda match: f"--{match[1].replace('_', '-')}", text)
+    return re.sub(r"\b(scan_shape|shape|dtype|reader)=", lambda match: f"--{match[1].replace('_', '-')} ", named)
 
 
 def _one_line(text: str) -> str:

@@ -208,8 +208,8 @@ def title_of(done: Reconstructed) -> str:
     return f"{label}{focus}, {significant(done.metrics['dose_e_per_A2'])} e/Å²"
 
 
-LABELS = {"ssb": "SSB phase", "parallax": "parallax", "flipped-parallax": "parallax, phase-flipped", "icom": "iCOM phase", "dpc": "iDPC phase of four quadrants", "obf": "OBF phase",
-          "lsq": "least-squares phase", "wiener": "phase, posterior mean", "wdd": "WDD phase"}
+LABELS = {"ssb": "SSB phase", "parallax": "parallax", "flipped-parallax": "parallax, phase-flipped", "icom": "iCOM phase",
+          "dpc": "iDPC phase of four quadrants", "obf": "OBF phase", "lsq": "least-squares phase", "wiener": "phase, posterior mean", "wdd": "WDD phase"}
 
 
 def dead_px(alive: np.ndarray) -> np.ndarray:
