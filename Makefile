@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
-PEERS ?= quantem abtem py4dstem libertem ptyrad
+PEERS ?= quantem abtem py4dstem libertem ptyrad readers
 
 .PHONY: demo test check docs peers clean help
 
@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 	@echo "pictures are in $(CURDIR)/demo"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check src tests
@@ -66,6 +66,12 @@ peers: $(PEERS:%=.peers/%/.installed)
 	printf '%s\n' '$(TORCH)' 'torchvision==0.28.0' > .peers/$*/constraints.txt
 	.peers/$*/bin/python -m pip --disable-pip-version-check install --quiet "$(TORCH)"
 	.peers/$*/bin/python -m pip --disable-pip-version-check install --quiet -c .peers/$*/constraints.txt $(WANTS)
+	touch $@
+
+# those that only read files want no torch
+.peers/readers/.installed:
+	$(PYTHON) -m venv .peers/readers
+	.peers/readers/bin/python -m pip --disable-pip-version-check install --quiet rosettasciio==0.14.0 libertem==0.16.0 zarr==3.1.6
 	touch $@
 
 clean:

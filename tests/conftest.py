@@ -1,4 +1,4 @@
-"""Every test runs with shapes and types checked at each call, two threads and no deadline."""
+"""Every test runs with shapes and types checked at each call, two threads (one where processes share the cores) and no deadline."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+os.environ.setdefault("NUMBA_NUM_THREADS", str(THREADS))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve each other where tests share the cores
 
 
@@ -36,10 +37,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "house")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
+def _threads() -> None:
     from exitwave.core.threads import set_threads  # after the hook, so that it is checked like every other module
 
-    set_threads(2)
+    set_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
