@@ -14,7 +14,9 @@ from exitwave.cli.main import VERBS, _as_flags, run
 from exitwave.cli.session import peak_bytes
 from exitwave.cli.told import command_line
 from exitwave.cli.words import reach_in_words, table_of
+from exitwave.core import CalibrationError
 from exitwave.data import ArrayFrames, Calibration, Quantity
+from exitwave.data.calibration import FLAGS
 from exitwave.io import Plane, write_result
 from exitwave.recon.direct.dense import reconstruct
 from exitwave.recon.direct.geometry import geometry
@@ -129,3 +131,10 @@ def test_the_plan_says_how_atoms_look_in_parallax(c10: str, atoms: str, capsys: 
     frames = np.broadcast_to((np.hypot(y, x) <= 10).astype(np.uint16), (20, 20, 24, 24)).copy()
     ctf = reconstruct(ArrayFrames(array=frames), geometry(known, frames.shape), "parallax").ctf
     assert bool(torch.sign(ctf[0, 1].real) > 0) == (atoms == "bright")
+
+
+def test_flags_that_errors_name_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(["reconstruct", "--help"], capsys)
+    assert all(f"{flag} " in text for flag in FLAGS.values())
+    with pytest.raises(CalibrationError, match=r"--set calibration\.counts_per_electron="):
+        Calibration().need("counts_per_electron")

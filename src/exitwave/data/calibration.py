@@ -35,7 +35,7 @@ class Quantity:
 
 MISSING = Quantity()
 
-# The command-line flag that supplies each field; error messages quote it.
+# The command-line flag that supplies a field; error messages quote it. Other fields are typed into a recipe.
 FLAGS: Mapping[str, str] = MappingProxyType({
     "energy_eV": "--energy-eV", "semiangle_mrad": "--semiangle-mrad", "scan_step_y_A": "--scan-step-A", "scan_step_x_A": "--scan-step-A",
     "detector_mrad": "--detector-mrad", "rotation_deg": "--rotation-deg", "transpose": "--transpose", "source_A": "--source-A",
@@ -79,12 +79,12 @@ class Calibration:
         """The value of a field.
 
         Raises:
-            CalibrationError: it is missing; the message names the flag that supplies it.
+            CalibrationError: it is missing; the message names the flag or the recipe key that supplies it.
         """
         aberration = name.startswith(("C", "phi"))
         quantity = self.aberrations.get(name, MISSING) if aberration else getattr(self, name)
         if quantity.value is None:
-            flag = f"--aberration {name}=..." if aberration else FLAGS.get(name, "--" + name.replace("_", "-"))
+            flag = f"--aberration {name}=..." if aberration else FLAGS.get(name, f"--set calibration.{name}=...")
             raise CalibrationError(f"{name} is not known", remedy=f"pass {flag} or run `exitwave calibrate`")
         return float(quantity.value)
 
