@@ -11,8 +11,9 @@ from libertem.udf import UDF
 from serve import serve
 
 warnings.filterwarnings("ignore")
-ROSETTA = {".mib": "quantumdetector", ".mrc": "mrc", ".xml": "empad"}
-LIBERTEM = {".mib": "mib", ".mrc": "mrc", ".xml": "empad", ".h5": "hdf5"}
+ROSETTA = {".mib": "quantumdetector", ".mrc": "mrc", ".xml": "empad", ".dm4": "digitalmicrograph", ".ser": "tia", ".tif": "tiff", ".hspy": "hspy",
+           ".zspy": "zspy", ".h5": "arina"}
+LIBERTEM = {".mib": "mib", ".mrc": "mrc", ".xml": "empad", ".h5": "hdf5", ".ser": "ser"}
 context = libertem.Context.make_with("inline")
 held = {}
 
@@ -43,7 +44,8 @@ def rosettasciio(asked: dict) -> list:
     """All frames of a file in memory, in the machine's byte order."""
     held.clear()
     reader = import_module(f"rsciio.{ROSETTA[Path(asked['path']).suffix]}")
-    got = reader.file_reader(asked["path"])[0]["data"]
+    more = {"navigation_shape": tuple(asked["scan"][::-1])} if asked["path"].endswith("_master.h5") else {}
+    got = reader.file_reader(asked["path"], **more)[0]["data"]
     native = got.dtype.newbyteorder("=")
     held["frames"] = np.array(got, native, order="C") if isinstance(got, np.memmap) else np.ascontiguousarray(got, native)
     return said(held["frames"])
@@ -53,7 +55,8 @@ def through_libertem(asked: dict) -> list:
     """The same through LiberTEM's reading of tiles."""
     held.clear()
     path = Path(asked["path"])
-    more = {"ds_path": "data"} if path.suffix == ".h5" else {}
+    inside = "entry/data/data_000001" if path.stem.endswith("_master") else "data"
+    more = {"ds_path": inside} if path.suffix == ".h5" else {}
     described = path.with_suffix(".hdr") if path.suffix == ".mib" else path
     data = context.load(LIBERTEM[path.suffix], path=str(described), **more)
     held["frames"] = np.empty((data.shape.nav.size, *data.shape.sig), np.dtype(data.dtype).newbyteorder("="))

@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -87,6 +88,9 @@ def _frames(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: in
             raise FormatError(f"{path} is truncated", expected=f"{expected} bytes for {shape} of {dtype}", got=f"{got} bytes")
         return FileFrames(path=path, offset=int(series.dataoffset), shape=shape, stored=stored.str)
     _check_pages(series, path, prod(shape[:-2]), os.path.getsize(path))
+    places = _places(series, prod(shape[-2:]) * dtype.itemsize, prod(shape[:-2]), dtype)
+    if places is not None:
+        return FileFrames(path=path, offset=places[0], shape=shape, stored=dtype.newbyteorder(file.byteorder).str, stride=places[1])
     rows = max(1, prod(series.pages[0].shape) // (shape[-1] * shape[-2])) if series.pages[0] is not None else 1
     return TiffFrames(path, number, shape, dtype.str, rows)
 
@@ -101,6 +105,22 @@ def _check_pages(series: tifffile.TiffPageSeries, path: str, count: int, size: i
         end = max((offset + length for offset, length in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
         if end > size:
             raise FormatError(f"{path} is truncated", expected=f"{end} bytes", got=f"{size} bytes")
+
+
+def _places(series: tifffile.TiffPageSeries, frame_bytes: int, count: int, dtype: np.dtype[Any]) -> tuple[int, int] | None:
+    """The first byte of plain pages and their distance where it is one: then nothing has to be decoded."""
+    keyframe = series.keyframe
+    plain = (keyframe.compression, keyframe.predictor, keyframe.fillorder, keyframe.is_tiled) == (1, 1, 1, False)
+    if not plain or len(series.pages) != count or dtype.itemsize * 8 != keyframe.bitspersample:
+        return None
+    starts = []
+    for page in [page for page in series.pages if page is not None]:
+        at = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        if not at or sum(size for _, size in at) != frame_bytes or any(a + size != b for (a, size), (b, _) in pairwise(at)):
+            return None
+        starts.append(at[0][0])
+    steps = {b - a for a, b in pairwise(starts)}
+    return (starts[0], steps.pop()) if len(steps) == 1 and min(steps) >= frame_bytes else None
 
 
 class TiffFrames:
