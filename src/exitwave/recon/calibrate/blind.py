@@ -9,6 +9,7 @@ import torch
 from exitwave.core import record
 from exitwave.core.errors import CalibrationError
 from exitwave.data import Calibration, Dataset4D, Quantity
+from exitwave.recon.calibrate.descan import DescanFit, fit_descan
 from exitwave.recon.calibrate.detector import DetectorFit, fit_detector, pattern_noise
 from exitwave.recon.calibrate.disk import DiskFit, fit_disk
 from exitwave.recon.calibrate.likelihood import LikelihoodFit, fit_likelihood
@@ -90,7 +91,10 @@ def calibrate(
     noise = pattern_noise(data.frames, memory_bytes, progress)
     detector = fit_detector(noise, alive)
     disk = fit_disk(noise.mean, detector.alive)
+    descan = fit_descan(data.frames, disk, detector.alive)
     known, notes = _scale(_with_detector(data.calibration, detector, disk), disk)
+    if descan is not None and descan.matters:
+        notes.append(moving(descan))
     mask = torch.from_numpy(detector.alive)
     blind = geometry(replace(known, aberrations={}, rotation_deg=Quantity(), transpose=Quantity()), data.shape, mask)
     dispersion = float(detector.counts_per_electron.value or 1.0)
@@ -195,6 +199,14 @@ def _scale(known: Calibration, disk: DiskFit) -> tuple[Calibration, list[str]]:
 
 def _reading(known: Calibration, found: Found, transpose: bool, verdict: Verdict) -> Calibration:
     return calibration_of(known, found.layout, found.parameters, found.covariance, transpose, verdict)
+
+
+def moving(descan: DescanFit) -> str:
+    """What to do about a disk that moves."""
+    return (
+        f"the disk moves by {descan.travel_px:.2g} +- {descan.travel_sigma_px:.1g} px across the scan: "
+        f"--descan {','.join(f'{v:.4g}' for v in descan.plane)} moves it back by whole pixels"
+    )
 
 
 def tried(refined: Refined) -> str:

@@ -11,7 +11,7 @@ from exitwave.core import record
 from exitwave.core.aberrations import cartesian
 from exitwave.recon.calibrate.likelihood import LikelihoodFit, best_specimen, combined, missed_share
 from exitwave.recon.calibrate.ramps import Spectra
-from exitwave.recon.calibrate.refine import LOOSE, Fit, Layout, Problem, fit_problem, responses_of, sampled, weights_at
+from exitwave.recon.calibrate.refine import LOOSE, Fit, Layout, Problem, descend, fit_problem, responses_of, sampled, weights_at
 from exitwave.recon.direct.overlap import Aperture
 
 STANDARD_ERRORS = 4.0  # how far from zero a candidate must lie: with five groups, one false find in some thousands of scans
@@ -58,8 +58,9 @@ def refine(s: Spectra, optics: Aperture, start: LikelihoodFit, layout: Layout, *
         pick = torch.nonzero(radius <= torch.quantile(radius, inner)).reshape(-1)
         here = replace(p, s=replace(s, q=s.q[pick], g=s.g[:, pick].contiguous()))
         here = replace(here, weight=weights_at(here.s, _response(here, x), share))
-        fit = fit_problem(here, x, rounds=2 if inner == 1.0 else 1)
-        x, share = fit.x, _share(here, fit.x)
+        x = descend(here, x, close=1.0)
+        share = _share(here, x)
+    fit = fit_problem(here, x)
     strength: dict[str, float] = {}
     phase: dict[str, float] = {}
     for _ in range(2):
@@ -68,7 +69,7 @@ def refine(s: Spectra, optics: Aperture, start: LikelihoodFit, layout: Layout, *
             break
         here = replace(here, layout=kept, width=_widths(kept, centre_px))
         here = replace(here, weight=weights_at(here.s, _response(here, start_x), share))
-        fit = fit_problem(here, start_x, rounds=1)
+        fit = fit_problem(here, start_x)
     units = here.layout.units(optics)
     return Refined(
         layout=here.layout,

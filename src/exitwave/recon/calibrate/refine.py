@@ -68,11 +68,10 @@ class Problem:
 
 @record
 class Fit:
-    """Parameters (p,) in the layout's units, their covariance, and the deviance (twice the negative log-likelihood, tempered)."""
+    """Parameters (p,) in the layout's units and their covariance."""
 
     x: np.ndarray
     covariance: np.ndarray
-    deviance: float
 
 
 def layout_of(order: int, names: tuple[str, ...] = ()) -> Layout:
@@ -160,24 +159,25 @@ def curvature(p: Problem, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return normal, slopes
 
 
-def fit_problem(p: Problem, start: np.ndarray, rounds: int = 2, most: int = 25) -> Fit:
-    """Minimise the loss by BFGS in coordinates in which the Gauss-Newton curvature is one; the curvature is renewed each round."""
-    x = start
-    for _ in range(rounds):
-        normal, _ = curvature(_thinned(p, 4), x)
-        factor = np.linalg.inv(np.linalg.cholesky(4 * normal + np.diag(1 / p.width**2))).T
+def descend(p: Problem, start: np.ndarray, close: float = 0.05, most: int = 25) -> np.ndarray:
+    """Minimise the loss by BFGS in coordinates in which the Gauss-Newton curvature is one, until the slope is `close` (in standard errors)."""
+    normal, _ = curvature(_thinned(p, 4), start)
+    factor = np.linalg.inv(np.linalg.cholesky(4 * normal + np.diag(1 / p.width**2))).T
 
-        def loss(y: np.ndarray, origin: np.ndarray = x, factor: np.ndarray = factor) -> tuple[float, np.ndarray]:
-            value, slope = value_and_gradient(p, origin + factor @ y)
-            return value, factor.T @ slope
+    def loss(y: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = value_and_gradient(p, start + factor @ y)
+        return value, factor.T @ slope
 
-        found = minimize(loss, np.zeros(len(x)), jac=True, method="BFGS", options={"gtol": 0.05, "maxiter": most})
-        step = factor @ found.x
-        x = x + step
-        if np.abs(found.x).max() < 2:
-            break
+    found = minimize(loss, np.zeros(len(start)), jac=True, method="BFGS", options={"gtol": close, "maxiter": most})
+    moved: np.ndarray = start + factor @ found.x
+    return moved
+
+
+def fit_problem(p: Problem, start: np.ndarray) -> Fit:
+    """The minimum and its covariance."""
+    x = descend(p, start)
     normal, slopes = curvature(p, x)
-    return Fit(x=x, covariance=_sandwich(p, normal, slopes), deviance=2 * value_and_gradient(p, x)[0])
+    return Fit(x=x, covariance=_sandwich(p, normal, slopes))
 
 
 def _sandwich(p: Problem, normal: np.ndarray, slopes: np.ndarray) -> np.ndarray:
