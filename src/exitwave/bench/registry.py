@@ -48,6 +48,7 @@ CASES: Mapping[str, Case] = MappingProxyType({
     "dose": Case(about="every direct method against truth from 10 to 1000 e/A^2, two specimens (--runs: seeds)", function="exitwave.bench.dose:rows"),
     "memory": Case(about="SSB and parallax of a file much larger than a memory budget of 256 MB (--size)", function="exitwave.bench.memory:rows"),
     "reading": Case(about="own readers beside RosettaSciIO and LiberTEM where they are installed", function="exitwave.bench.reading:rows"),
+    "fusion": Case(about="phase and dark field fused against known specimens, many repeats (--runs)", function="exitwave.bench.fusion:rows"),
     "calibration": Case(about="blind calibration against known optics, many seeds (--runs)", function="exitwave.bench.registry:calibration"),
 })
 

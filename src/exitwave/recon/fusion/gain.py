@@ -10,6 +10,7 @@ from exitwave.recon.fusion.rings import Rings
 
 ROUNDS = 20
 TILES = 4  # of the field along each axis
+TOLERANCE = 0.15  # of the gain: rings and tiles may differ by so much (one standard deviation) and still count as one
 LEAST_PROBABILITY = 1e-3  # below, one gain does not explain the data
 
 
@@ -26,8 +27,8 @@ class Channel:
 @record
 class Gain:
     """`gain` rad for one unit of the dark field's own mean, `sigma` its standard error; `scatter` (n,) the power of what the dark field holds beyond
-    gain and noise (in its own units), over the power that the gain explains, a ring each, nan outside the band. `probability`: that scatter as
-    large comes about when one gain suits all rings and all parts of the field; `chi2_per_degree` the same as a ratio."""
+    gain and noise (in its own units), over the power that the gain explains, a ring each, nan outside the band. `probability`: that rings
+    and parts of the field differ by chance as much as they do when one gain suits all to 15 %; `chi2_per_degree` the same as a ratio."""
 
     gain: float
     sigma: float
@@ -82,7 +83,8 @@ def fitted_gain(phase: Channel, dark: Channel, rings: Rings, band: Tensor, shape
         got = f"1 / ({a:.3g} +- {float(sigma):.2g}) rad"
         raise InputError("the dark field does not follow the phase", expected="a positive gain, three times its error", got=got)
     each = _error(rings, (cross - rings.spread(slope) * own) * weight, information, together=False)
-    misfit, degrees = float((((slope - a) / each) ** 2)[band].sum()), int(band.sum()) - 1
+    allowed = each**2 + (TOLERANCE * a) ** 2
+    misfit, degrees = float(((slope - a) ** 2 / allowed)[band].sum()), int(band.sum()) - 1
     tiles, tile_degrees = _over_the_field(d * keep, x, shape)
     total, of = misfit + tiles, degrees + tile_degrees
     explained = a**2 * torch.where(power > 0, power, torch.ones_like(power))
@@ -124,4 +126,4 @@ def _over_the_field(dark: Tensor, phase: Tensor, shape: tuple[int, int]) -> tupl
         weights.append(square * (seen / y.numel()) / max(spare, 1e-300))
     s, w = torch.tensor(slopes, dtype=torch.float64), torch.tensor(weights, dtype=torch.float64)
     middle = (s * w).sum() / w.sum()
-    return float((w * (s - middle) ** 2).sum()), len(tiles) - 1
+    return float(((s - middle) ** 2 / (1 / w + (TOLERANCE * middle) ** 2)).sum()), len(tiles) - 1

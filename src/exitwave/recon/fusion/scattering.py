@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from exitwave.core import record
+from exitwave.core.fft import cis
 from exitwave.optics import shift_A
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import optics_of
@@ -15,6 +16,7 @@ from exitwave.recon.direct.overlap import chi_of
 from exitwave.recon.fusion.wedges import Wedges
 
 SAMPLES = 10  # of the aperture's radius
+BLOCK = 2**18  # values of a block, so that they stay in a cache and are worth sharing between threads
 SCREENING_INVA = np.geomspace(0.05, 3.0, 49)  # screening wave numbers that are tried
 
 
@@ -83,16 +85,20 @@ def wedge_transfers(g: Geometry, optics: WedgeOptics, qy: Tensor, qx: Tensor) ->
     """
     u = optics.u_invA
     lens = replace(optics_of(g, finite_pixels=False), pixel_invA=g.edge_invA / (SAMPLES + 0.5), norm=1.0)
-    rows = []
-    uy, ux = u[:, 0, None], u[:, 1, None]
-    passed = optics.passed.to(torch.complex128)
-    for q in qy.reshape(-1):
-        half_y, half_x = 0.5 * q, 0.5 * qx.reshape(1, -1)
-        ends = [(uy + s * half_y + 0 * half_x, ux + s * half_x) for s in (1, -1)]
-        size = lens.amplitude(*ends[0]) * lens.amplitude(*ends[1])
-        rows.append(passed @ torch.polar(size, chi_of(lens, *ends[0]) - chi_of(lens, *ends[1])))
+    found = torch.zeros((len(optics.passed), qy.numel(), qx.numel()), dtype=torch.complex128)
+    uy, ux = u[:, 0, None, None], u[:, 1, None, None]
+    passed = optics.passed.to(torch.complex64)
+    rows, columns = (torch.nonzero(q.reshape(-1).abs() < 2 * g.edge_invA).reshape(-1) for q in (qy, qx))  # beyond, nothing passes
+    half_x = 0.5 * qx.reshape(-1)[columns]
+    for some in rows.split(max(1, BLOCK // (len(u) * len(columns)))):
+        half_y = 0.5 * qy.reshape(-1)[some, None]
+        ends = [(uy + s * half_y, ux + s * half_x) for s in (1, -1)]
+        size = lens.amplitude(*(x.to(torch.float32) for x in ends[0])) * lens.amplitude(*(x.to(torch.float32) for x in ends[1]))
+        turn = chi_of(lens, *ends[0]) - chi_of(lens, *ends[1])
+        block = passed @ (size * cis(turn, torch.complex64)).flatten(1)
+        found[:, some[:, None], columns] = block.reshape(len(passed), len(some), len(columns)).to(torch.complex128)
     whole = (optics.passed * lens.amplitude(u[:, 0], u[:, 1]) ** 2).sum(1)
-    return torch.stack(rows, 1) / whole[:, None, None]
+    return found / whole[:, None, None]
 
 
 def _distance2(k: Tensor, u: Tensor) -> Tensor:
