@@ -343,3 +343,20 @@ def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
         "ssb.h5",
         "icom.h5",
     }
+
+
+@pytest.mark.parametrize("method", ["wdd", "obf"])
+def test_amplitude_beside_the_phase_and_a_report_on_the_model(
+    method: str, scan: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "r.h5")
+    tree = told(["reconstruct", str(scan), "-m", method, "--recipe", str(recipe), "-o", out, "--amplitude", "--validity"], capsys)
+    judged = tree["metrics"]["validity"]
+    assert set(judged) == {"misfit", "misfit_sigma", "explained", "thin_A", "paraxial_rad_per_100A", "dark_share"}
+    assert 0.5 < judged["misfit"] < 5 and judged["misfit_sigma"] > 0
+    with h5py.File(out) as file:
+        found: list[str] = []
+        file.visit(lambda name: found.append(name) if "log_amplitude" in name else None)
+        assert found
+    text = said(["reconstruct", str(scan), "-m", method, "--recipe", str(recipe), "-o", out, "--force", "--validity"], capsys)
+    assert "explains" in text and "thin up to about" in text

@@ -10,7 +10,6 @@ from torch import Tensor
 import tests.weak as weak
 from exitwave.core.errors import InputError
 from exitwave.data import ArrayFrames
-from exitwave.recon.direct import reconstruct
 from exitwave.recon.direct.deconvolution import camera, products, weights
 from exitwave.recon.direct.image import DirectImage, optics_of
 from exitwave.recon.direct.overlap import chi_of
@@ -54,7 +53,8 @@ def test_weights_on_pixels_are_the_four_dimensional_route() -> None:
         product = psi(k[..., 0], k[..., 1]) * psi(k[..., 0] + q[0, 0], k[..., 1] + q[0, 1]).conj()
         seen = np.fft.fft2(product)
         slots = np.fft.ifft2(seen.conj() * np.fft.fft2(data[qy, qx]) / (np.abs(seen) ** 2 + ridge))
-        made = weights(products(optics, grid, q[:, 0], q[:, 1], torch.complex128)[0], grid, q[:, 0], q[:, 1], torch.tensor([ridge], dtype=torch.float64))[0]
+        given = products(optics, grid, q[:, 0], q[:, 1], torch.complex128)[0]
+        made = weights(given, grid, q[:, 0], q[:, 1], torch.tensor([ridge], dtype=torch.float64))[0]
         ours = complex((made.numpy() * data[qy, qx]).sum())
         assert abs(ours - slots[qy, qx]) < 1e-12 * abs(slots).max()
 

@@ -80,7 +80,8 @@ def check_scattered(options: ReconstructOptions, points: Sequence[tuple[float, .
         raise InputError("--calibrate needs a raster, these positions are on none", remedy="state rotation, handedness and aberrations")
     if options.upsample != 1:
         raise InputError("--upsample is for rasters", got=f"positions and --upsample {options.upsample}", remedy="pass --pitch-A")
-    for name, flag in (("sections_A", "--sections"), ("slices_A", "--slices"), ("vacuum_A", "--vacuum")):
+    for name, flag in (("sections_A", "--sections"), ("slices_A", "--slices"), ("vacuum_A", "--vacuum"), ("amplitude", "--amplitude"),
+                       ("validity", "--validity")):
         if getattr(asked, name) != getattr(plain, name):
             raise InputError(f"{flag} is for rasters so far", got="a scan with positions of its own")
     if points:

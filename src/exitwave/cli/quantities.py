@@ -19,6 +19,7 @@ from exitwave.recon.direct.image import DirectImage
 from exitwave.recon.direct.point import Box, Disk, Phase, inside, phase_in
 from exitwave.recon.direct.sections import sections
 from exitwave.recon.direct.slices import Slices, reconstruct_slices
+from exitwave.recon.direct.validity import in_words, validity_in
 from exitwave.recon.options import QUANTITIES, Quantities
 from exitwave.signal import RingSSNR
 
@@ -156,6 +157,8 @@ def words(metrics: Mapping[str, Any]) -> list[str]:
         y, x = point["at_A"]
         where = f"at {y:g}, {x:g} A" + (f" within {point['radius_A']:g} A" if point["radius_A"] else "")
         lines.append(f"phase {where}: {point['phase_rad']:.4g} +- {point['sigma_rad']:.2g} rad (of such a feature {point['transfer']:.0%} passes)")
+    if "validity" in metrics:
+        lines += in_words(validity_in(metrics["validity"]), (max(0.0, metrics["rms_phase_rad"] ** 2 - metrics["noise_rms_rad"] ** 2)) ** 0.5)
     if "slices" in metrics:
         told = metrics["slices"]
         lines.append(f"{len(told['z_A'])} slices: {told['separated']:.0%} of the frequencies in reach tell them apart, mean conditioning "

@@ -53,6 +53,8 @@ quantity_options = together(
                  "with its standard error."),
     click.option("--sections", "sections_A", type=Depths(), help="N images refocused to depths from Z0 to Z1 in A, downstream positive."),
     click.option("--slices", "slices_A", type=Lengths("Z0,Z1,..."), help="Slices at these depths in A solved for together (lsq, obf, wiener)."),
+    click.option("--amplitude", is_flag=True, help="Solve for the log-amplitude beside the phase (lsq, obf, wiener; wdd always does)."),
+    click.option("--validity", is_flag=True, help="Report whether the scan is what linear methods take it for: weak, thin, with the stated noise."),
 )
 
 
@@ -60,4 +62,5 @@ def quantities_taken(options: MutableMapping[str, Any]) -> tuple[dict[str, Any],
     """The options of a recipe among a verb's flags (None: not given), and the points to report; taken out of `options`."""
     points = options.pop("at_A")
     names = ("halves", "vacuum_A", "sections_A", "slices_A")
-    return {"correct": options.pop("correct") or None, **{name: options.pop(name) for name in names}}, points
+    flags = ("correct", "amplitude", "validity")
+    return {**{name: options.pop(name) or None for name in flags}, **{name: options.pop(name) for name in names}}, points

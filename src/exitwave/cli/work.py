@@ -24,7 +24,10 @@ from exitwave.recon.calibrate import Calibrated
 from exitwave.recon.direct.dense import DirectImage, reconstruct
 from exitwave.recon.direct.geometry import Geometry, geometry
 from exitwave.recon.direct.methods import check_method
+from exitwave.recon.direct.normal import Parts
+from exitwave.recon.direct.optimal import METHODS as OPTIMAL
 from exitwave.recon.direct.point import Phase
+from exitwave.recon.direct.validity import Validity, validity
 from exitwave.recon.options import Quantities
 from exitwave.signal import RingCorrelation, RingSSNR, frc, ring_ssnr
 
@@ -44,6 +47,7 @@ class Reconstructed:
     asked: Quantities = PLAIN
     vacuum: Phase | None = None
     depths: Depths | None = None
+    validity: Validity | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -62,6 +66,7 @@ class Reconstructed:
             **({} if self.vacuum is None else {"vacuum": {
                 "box_A": list(self.asked.vacuum_A or ()), "mean_rad": self.vacuum.value_rad, "sigma_rad": self.vacuum.sigma_rad}}),
             **({} if self.depths is None else {self.depths.name: dict(self.depths.told)}),
+            **({} if self.validity is None else {"validity": self.validity.as_json()}),
         }
 
 
@@ -105,8 +110,9 @@ def direct(
     def make(frames: FrameSource) -> DirectImage:
         if places is not None:
             return scattered(frames, optics, places, method, gain=gain, memory=memory, progress=progress)
+        parts: Parts = "complex" if quantities.amplitude and method in OPTIMAL else "phase"
         return reconstruct(
-            frames, optics, method, upsample=upsample, dispersion=gain, counts_per_electron=gain, memory_bytes=memory, progress=progress
+            frames, optics, method, parts=parts, upsample=upsample, dispersion=gain, counts_per_electron=gain, memory_bytes=memory, progress=progress
         )
 
     image, depths = with_depths(data.frames, optics, method, make, quantities, upsample=upsample, gain=gain, memory=memory, progress=progress)
@@ -116,7 +122,8 @@ def direct(
     ssnr = ring_ssnr(image.halves[0].double(), image.halves[1].double(), image.pitch_A)
     image, vacuum = finished(image, quantities)
     return Reconstructed(image=image, geometry=optics, calibration=calibration, rings=rings, seconds=perf_counter() - started, ssnr=ssnr,
-                         asked=quantities, vacuum=vacuum, depths=depths)
+                         asked=quantities, vacuum=vacuum, depths=depths,
+                         validity=validity(data.frames, optics, dispersion=gain, memory_bytes=memory) if quantities.validity else None)
 
 
 def save_direct(
@@ -160,6 +167,8 @@ def save_direct(
             title="variance of a Fourier coefficient over the count of pixels",
         ),
     ]
+    if image.amplitude is not None:
+        planes.append(Plane(name="log_amplitude", array=_numpy(image.amplitude), pitch=image.pitch_A, title="log-amplitude"))
     stack = stack_plane(done.depths, done.asked) if done.depths else None
     if stack:
         planes.append(stack)
@@ -209,7 +218,8 @@ def title_of(done: Reconstructed) -> str:
 
 
 LABELS = {"ssb": "SSB phase", "parallax": "parallax", "flipped-parallax": "parallax, phase-flipped", "icom": "iCOM phase",
-          "dpc": "iDPC phase of four quadrants", "obf": "OBF phase", "lsq": "least-squares phase", "wiener": "phase, posterior mean", "wdd": "WDD phase"}
+          "dpc": "iDPC phase of four quadrants", "obf": "OBF phase", "lsq": "least-squares phase", "wiener": "phase, posterior mean",
+          "wdd": "WDD phase"}
 
 
 def dead_px(alive: np.ndarray) -> np.ndarray:

@@ -26,16 +26,19 @@ class CalibrateOptions:
 @record
 class Quantities:
     """What is made beside the image: its transfer divided out (`correct`), half images from detector pixels or from dealt counts, a box (y0, x0, y1,
-    x1) whose phase is zero, images refocused to depths, slices at depths solved for together."""
+    x1) whose phase is zero, images refocused to depths, slices at depths solved for together, the log-amplitude beside the phase, a report on the
+    weak, thin model (`validity`)."""
 
     correct: bool = False
     halves: Halves = "pixels"
     vacuum_A: tuple[float, float, float, float] | None = None
     sections_A: tuple[float, ...] | None = None
     slices_A: tuple[float, ...] | None = None
+    amplitude: bool = False
+    validity: bool = False
 
 
-QUANTITIES = ("correct", "halves", "vacuum_A", "sections_A", "slices_A")
+QUANTITIES = ("correct", "halves", "vacuum_A", "sections_A", "slices_A", "amplitude", "validity")
 
 
 @record
@@ -56,15 +59,20 @@ class ReconstructOptions:
     vacuum_A: tuple[float, float, float, float] | None = None
     sections_A: tuple[float, ...] | None = None
     slices_A: tuple[float, ...] | None = None
+    amplitude: bool = False
+    validity: bool = False
 
     @property
     def quantities(self) -> Quantities:
         """What is made beside the image."""
-        return Quantities(correct=self.correct, halves=self.halves, vacuum_A=self.vacuum_A, sections_A=self.sections_A, slices_A=self.slices_A)
+        return Quantities(correct=self.correct, halves=self.halves, vacuum_A=self.vacuum_A, sections_A=self.sections_A, slices_A=self.slices_A,
+                          amplitude=self.amplitude, validity=self.validity)
 
     def __post_init__(self) -> None:
         check_method(self.method)
         _check_depths(self)
+        if self.amplitude and self.method not in (*OPTIMAL, "wdd"):
+            raise InputError(f"{self.method} makes phase images only", expected=", ".join((*OPTIMAL, "wdd")))
         if self.upsample not in FACTORS:
             raise InputError(
                 "the upsampling factor is out of range",
@@ -97,6 +105,8 @@ RECONSTRUCT_MEANING: Mapping[str, str] = MappingProxyType(
         "vacuum_A": "a box [y0, x0, y1, x1] in A whose mean phase is zero; null: none",
         "sections_A": "depths in A that the scan is refocused to, ascending, downstream positive; null: none",
         "slices_A": "depths in A of slices that are solved for together (lsq, obf, wiener); null: none",
+        "amplitude": "true solves for the log-amplitude beside the phase (lsq, obf, wiener; wdd always does)",
+        "validity": "true reports whether the scan is what linear methods take it for: weak, thin, counted with the noise that is stated",
         "twin": f"with calibrate: true, {TWIN}",
     }
 )

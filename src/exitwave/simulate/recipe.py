@@ -52,7 +52,8 @@ class FourDRecipe:
             if not 0 < value < float("inf"):
                 raise InputError(f"{name} must be positive", got=value)
         if self.configurations < 0:
-            raise InputError("configurations must not be negative", expected="0, which smears atoms, or how many are averaged", got=self.configurations)
+            raise InputError("configurations must not be negative", expected="0, which smears atoms, or how many are averaged",
+                             got=self.configurations)
         if min(*self.scan_shape, *self.detector_px) < 1:
             raise InputError("a scan and a detector have at least one pixel", got=f"scan {self.scan_shape}, detector {self.detector_px}")
         if self.semiangle_mrad > self.detector_mrad * min(self.detector_px) / 2:

@@ -1,6 +1,8 @@
 """Whether a scan is what every linear method takes it for: a thin, weak specimen, counted with independent noise."""
 
-from math import pi
+from collections.abc import Mapping
+from dataclasses import fields
+from math import isnan, nan, pi
 
 import numpy as np
 import torch
@@ -8,6 +10,7 @@ import torch
 from exitwave.core import record
 from exitwave.core.errors import InputError
 from exitwave.data import FrameSource
+from exitwave.flow import MeanPattern, accumulate
 from exitwave.recon.direct.dense import blocks
 from exitwave.recon.direct.geometry import Geometry, scan_frequencies
 from exitwave.recon.direct.image import optics_of
@@ -33,6 +36,15 @@ class Validity:
     thin_A: float
     paraxial_rad_per_100A: float
     dark_share: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """Name -> number; null where there is none."""
+        return {f.name: None if isnan(getattr(self, f.name)) else getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+
+
+def validity_in(tree: Mapping[str, float | None]) -> Validity:
+    """The inverse of `Validity.as_json`."""
+    return Validity(**{name: nan if value is None else value for name, value in tree.items()})
 
 
 def validity(
@@ -110,8 +122,6 @@ def thin_A(g: Geometry) -> float:
 
 
 def _dark(frames: FrameSource, g: Geometry, memory_bytes: int) -> float:
-    from exitwave.flow import MeanPattern, accumulate
-
     mean = torch.from_numpy(np.asarray(accumulate(frames, MeanPattern(), memory_bytes).mean, dtype=np.float64)).reshape(-1)
     lit = torch.linalg.vector_norm(g.k_invA, dim=1) < g.edge_invA + g.pixel_invA[0]
     return float(mean[~lit & g.good].sum() / mean[g.good].sum())
