@@ -25,7 +25,7 @@ def damaged_heap(path: Path, size: int) -> None:
     path.write_bytes(bytes(content))
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60, method="thread")  # a signal would not end a loop inside the library
 def test_texts_whose_heap_lost_its_sizes_are_told_and_not_searched_for_ever(tmp_path: Path) -> None:
     path = Path(hspy(tmp_path / "a", np.ones((3, 5, 6, 11), "uint16"))["path"])
     assert io.open_signal(path).shape == (3, 5, 6, 11)
