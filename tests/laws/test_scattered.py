@@ -1,5 +1,6 @@
 """Laws of images from scattered positions: a raster is a special case, jitter and spirals and known drift cost nothing, vacuum stays empty."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from math import pi
@@ -18,7 +19,8 @@ from exitwave.recon.direct.image import DirectImage, optics_of
 from exitwave.recon.direct.overlap import gamma
 from exitwave.recon.direct.scattered import METHODS, reconstruct_scattered
 from exitwave.recon.direct.scattered_field import Field, field_of, spacing_A
-from exitwave.recon.direct.scattered_lsq import _problem, normal
+from exitwave.recon.direct.scattered_lsq import _problem
+from exitwave.recon.direct.scattered_operator import normal
 from exitwave.recon.direct.scattered_transform import Scattered, density, local_area
 from exitwave.wave import Pixels, Scan, expected, raster_scan, spiral_scan
 from tests.weak import ODD, poisson, scanned, spectrum, white
@@ -288,6 +290,12 @@ def test_positions_that_cannot_be_are_refused() -> None:
         made(ArrayFrames(array=frames.array * 0), g, there, "ssb")
     with pytest.raises(MemoryBudgetError, match="field does not fit"):
         made(frames, g, there, "lsq", field_of(g, there, field_A=(3000.0, 3000.0)), memory_bytes=2**26)
+
+
+def test_finufft_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "finufft", None)
+    with pytest.raises(InputError, match="finufft"):
+        density(raster_scan((4, 5), (1.0, 1.0)).positions_A, (4.0, 5.0))
 
 
 @pytest.mark.usefixtures("wide")

@@ -1,7 +1,8 @@
 """Sums of exponentials over scattered positions (type-1 NUFFT), and the area that each position stands for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import ceil, pi
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,19 @@ from exitwave.recon.direct.scattered_field import Field, spacing_A
 BATCH_BYTES = 4 * 2**20  # the fine grids of one batch stay in cache
 
 
+def planner() -> Callable[..., Any]:
+    """finufft's plans.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        from finufft import Plan
+    except ImportError as error:
+        raise InputError("scattered positions need finufft, which is not installed", remedy="pip install 'exitwave[nufft]'") from error
+    return Plan  # type: ignore[no-any-return]
+
+
 class Scattered:
     """sum_j c_j exp(-2 pi i q.R_j) for real c at fixed positions, on the half plane of the field's frequencies that rfft2 keeps.
 
@@ -26,17 +40,13 @@ class Scattered:
     """
 
     def __init__(self, positions_A: Float[Tensor, "n 2"], field: Field, eps: float = 1e-7) -> None:
-        try:
-            from finufft import Plan
-        except ImportError as error:
-            raise InputError("scattered positions need finufft, which is not installed", remedy="pip install 'exitwave[nufft]'") from error
         self.shape = field.grid.shape
         self.modes = tuple(2 * (n // 2) + 1 for n in self.shape)  # odd, so that every frequency has its mirror
         self.batch = max(1, BATCH_BYTES // (64 * self.modes[0] * self.modes[1]))
         origin = torch.tensor(field.origin_A, dtype=torch.float64)
         extent = torch.tensor(field.grid.extent_A, dtype=torch.float64)
         angle = torch.remainder((positions_A.to(torch.float64) - origin) / extent, 1.0) * (2 * pi)  # (n, 2)
-        self.plan = Plan(1, self.modes, self.batch, eps, -1, "complex128", modeord=1, nthreads=torch.get_num_threads(), showwarn=0)
+        self.plan = planner()(1, self.modes, self.batch, eps, -1, "complex128", modeord=1, nthreads=torch.get_num_threads(), showwarn=0)
         self.angle = [np.ascontiguousarray(column) for column in angle.numpy().T]
         self.plan.setpts(*self.angle)
 
@@ -69,8 +79,7 @@ def density(positions_A: Float[Tensor, "n 2"], extent_A: tuple[float, float], ro
     v <- v / (C v) with a positive kernel C, the squared transform of a disk that just tells positions at their mean distance apart: Pipe & Menon,
     Magn. Reson. Med. 41 (1999) 179, doi 10.1002/(SICI)1522-2594(199901)41:1<179::AID-MRM25>3.0.CO;2-V. A raster gets equal areas exactly.
     """
-    from finufft import Plan
-
+    plan_of = planner()
     cut = 0.5 / spacing_A(positions_A)  # finer gaps hold more modes than positions could even out
     shape = tuple(2 * ceil(side * cut) + 1 for side in extent_A)
     grid = Grid(shape=(shape[0], shape[1]), pitch_A=(extent_A[0] / shape[0], extent_A[1] / shape[1]))
@@ -80,8 +89,8 @@ def density(positions_A: Float[Tensor, "n 2"], extent_A: tuple[float, float], ro
     low = positions_A.amin(0)
     angle = ((positions_A - low) / torch.tensor(extent_A, dtype=torch.float64) * (2 * pi)).numpy()
     threads = torch.get_num_threads()
-    there = Plan(1, grid.shape, 1, 1e-9, -1, "complex128", modeord=1, nthreads=threads, showwarn=0)
-    back = Plan(2, grid.shape, 1, 1e-9, 1, "complex128", modeord=1, nthreads=threads, showwarn=0)
+    there = plan_of(1, grid.shape, 1, 1e-9, -1, "complex128", modeord=1, nthreads=threads, showwarn=0)
+    back = plan_of(2, grid.shape, 1, 1e-9, 1, "complex128", modeord=1, nthreads=threads, showwarn=0)
     for plan in (there, back):
         plan.setpts(*(np.ascontiguousarray(column) for column in angle.T))
     v = np.full(len(positions_A), 0.25 / cut**2)
