@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import field
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -156,11 +157,12 @@ def compared(means: Means, folder: Path, files: Sequence[Path], peer: Peer | Non
 
 @record
 class _Side:
-    """A process, where its images go and what is true."""
+    """A process, where its images go, what is true, and what it held before its first image."""
 
     process: Server
     folder: Path
     means: Means
+    rest: dict[str, int] = field(default_factory=dict)
 
     def image(self, ask: Ask, into: dict[Ask, Tried], rest: int, count: bool) -> None:
         """One image, timed and judged; nothing where it is refused."""
@@ -189,7 +191,8 @@ def _in_turn(
     for side in (mine, other):
         if side is not None:
             side.process.ask("load", {"file": str(file)})
-            rest[id(side)] = int(side.process.ask("rest")["rest_bytes"])
+            held = int(side.process.ask("rest")["rest_bytes"])
+            rest[id(side)] = side.rest.setdefault("bytes", held)  # before its first image: what it keeps of earlier ones counts as taken
     if other is not None and peer is not None and peer.prepares:
         said = other.process.ask("prepare")
         if count:
