@@ -10,9 +10,9 @@ from torch import Tensor
 import tests.weak as weak
 from exitwave.core.errors import InputError
 from exitwave.data import ArrayFrames
-from exitwave.recon.direct.deconvolution import camera, products, weights
+from exitwave.recon.direct.deconvolution import Camera, camera, lit_pixels, products, weights
 from exitwave.recon.direct.image import DirectImage, optics_of
-from exitwave.recon.direct.overlap import chi_of
+from exitwave.recon.direct.overlap import Aperture, chi_of
 from exitwave.recon.direct.wdd import reconstruct_wdd
 from tests.weak import BEAM, FIELD, LENS, ODD, image, poisson, scanned, spectrum, white
 
@@ -36,6 +36,11 @@ def correlation(a: Tensor, b: Tensor) -> float:
     return float((a * b).sum() / torch.sqrt((a**2).sum() * (b**2).sum()))
 
 
+def product_on(optics: Aperture, grid: Camera, q: Tensor) -> Tensor:
+    found = products(optics, grid, lit_pixels(optics, grid), q[:, 0], q[:, 1], torch.complex128)
+    return found.spread(found.plus)
+
+
 def test_weights_on_pixels_are_the_four_dimensional_route() -> None:
     """The route of the textbooks, in numpy: transform frames over k, divide by the transformed product of probes, transform back, take kappa = q."""
     side, ridge = (21, 28), 1e-3
@@ -53,9 +58,9 @@ def test_weights_on_pixels_are_the_four_dimensional_route() -> None:
         product = psi(k[..., 0], k[..., 1]) * psi(k[..., 0] + q[0, 0], k[..., 1] + q[0, 1]).conj()
         seen = np.fft.fft2(product)
         slots = np.fft.ifft2(seen.conj() * np.fft.fft2(data[qy, qx]) / (np.abs(seen) ** 2 + ridge))
-        given = products(optics, grid, q[:, 0], q[:, 1], torch.complex128)[0]
-        made = weights(given, grid, q[:, 0], q[:, 1], torch.tensor([ridge], dtype=torch.float64))[0]
-        ours = complex((made.numpy() * data[qy, qx]).sum())
+        given = products(optics, grid, lit_pixels(optics, grid), q[:, 0], q[:, 1], torch.complex128)
+        made = weights(given.spread(given.plus), grid, q[:, 0], q[:, 1], torch.tensor([ridge], dtype=torch.float64))[0]
+        ours = complex((made.resolve_conj().numpy() * data[qy, qx]).sum())
         assert abs(ours - slots[qy, qx]) < 1e-12 * abs(slots).max()
 
 
@@ -110,9 +115,9 @@ def test_pixels_that_sum_answer_as_their_sinc_says() -> None:
     offsets = (torch.arange(8, dtype=torch.float64) - 3.5) / 8 * weak.DK
     steps = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), -1).reshape(-1, 2)
     moved = [replace(grid, corner_invA=grid.corner_invA + step - q[0]) for step in steps]  # Y a delta at kappa = q
-    summed = torch.stack([products(points, where, q[:, 0], q[:, 1], torch.complex128)[0] for where in moved]).mean(0)
+    summed = torch.stack([product_on(points, where, q) for where in moved]).mean(0)
     ridge = torch.full((1,), RIDGE, dtype=torch.float64)
-    product = products(points, grid, q[:, 0], q[:, 1], torch.complex128)[0]
+    product = product_on(points, grid, q)
     (by, bx), (fy, fx) = grid.begin, grid.frame
     answers = []
     for where in (grid, replace(grid, point_pixels=True)):

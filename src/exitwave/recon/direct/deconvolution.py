@@ -49,11 +49,34 @@ def camera(g: Geometry, finite_pixels: bool) -> Camera:
                   point_pixels=not finite_pixels)
 
 
-def products(optics: Aperture, grid: Camera, qy: Tensor, qx: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Gamma_q and Gamma_-q (c, Y, X) on the whole grid for frequencies (c,), pixels taken as points."""
+@record
+class Pair:
+    """Gamma_q = t_+ and Gamma_-q = t_-* (c, n) of frequencies (c,) with pixels taken as points, at the places `lit` (n,) where they are not zero."""
+
+    plus: Tensor
+    minus: Tensor
+    lit: Tensor
+    grid: Camera
+
+    def spread(self, part: Tensor) -> Tensor:
+        """One of them on the whole grid (c, Y, X)."""
+        whole = torch.zeros((len(part), self.grid.shape[0] * self.grid.shape[1]), dtype=part.dtype)
+        whole[:, self.lit] = part
+        return whole.reshape(-1, *self.grid.shape)
+
+
+def lit_pixels(optics: Aperture, grid: Camera) -> tuple[Tensor, Tensor]:
+    """Places on the grid (n,) inside the aperture, and their frequencies (n, 2)."""
     k = grid.k_invA()
+    lit = torch.nonzero(optics.amplitude(k[:, 0], k[:, 1]) > 0).reshape(-1)
+    return lit, k[lit]
+
+
+def products(optics: Aperture, grid: Camera, lit: tuple[Tensor, Tensor], qy: Tensor, qx: Tensor, dtype: torch.dtype) -> Pair:
+    """The products of the probe with itself at frequencies (c,)."""
+    places, k = lit
     minus, plus = overlaps(optics, k[None, :, 0], k[None, :, 1], qy[:, None], qx[:, None], dtype)
-    return plus.reshape(-1, *grid.shape), minus.conj().reshape(-1, *grid.shape)
+    return Pair(plus=plus, minus=minus.conj(), lit=places, grid=grid)
 
 
 def weights(product: Tensor, grid: Camera, qy: Tensor, qx: Tensor, ridge: Tensor) -> Tensor:
@@ -64,14 +87,15 @@ def weights(product: Tensor, grid: Camera, qy: Tensor, qx: Tensor, ridge: Tensor
     """
     (ny, nx), real = grid.shape, product.real.dtype
     seen = torch.fft.fft2(product)
+    parts = torch.view_as_real(seen)
+    power = parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1])
     my, mx = (torch.fft.fftfreq(n, 1 / n, dtype=torch.float64) for n in (ny, nx))  # signed indices of rho
-    if not grid.point_pixels:
-        seen = seen * (torch.sinc(my / ny)[:, None] * torch.sinc(mx / nx)[None, :]).to(real)
-    quotient = seen.conj() / (seen.real**2 + seen.imag**2 + ridge[:, None, None].to(real))
+    box = (torch.sinc(my / ny)[:, None] * torch.sinc(mx / nx)[None, :]).to(real) if not grid.point_pixels else torch.ones((), dtype=real)
+    parts *= (box / (ny * nx) / power.mul_(box**2).add_(ridge[:, None, None].to(real)))[..., None]
     place = torch.stack([qy, qx], -1) @ torch.linalg.inv(grid.steps_invA)  # (c, 2): q in pixels
-    turn_y, turn_x = (torch.exp(2j * torch.pi * m[None, :] * p[:, None] / n) for m, p, n in ((my, place[:, 0], ny), (mx, place[:, 1], nx)))
-    quotient *= turn_y[:, :, None].to(product.dtype)
-    quotient *= turn_x[:, None, :].to(product.dtype)
-    whole = torch.fft.fft2(quotient) / (ny * nx)
+    turn_y, turn_x = (torch.exp(-2j * torch.pi * m[None, :] * p[:, None] / n) for m, p, n in ((my, place[:, 0], ny), (mx, place[:, 1], nx)))
+    seen *= turn_y[:, :, None].to(product.dtype)
+    seen *= turn_x[:, None, :].to(product.dtype)
+    whole = torch.fft.ifft2(seen, norm="forward")  # of the conjugate, so that its transform forth is this one's back
     (by, bx), (fy, fx) = grid.begin, grid.frame
-    return whole[:, by : by + fy, bx : bx + fx]
+    return whole[:, by : by + fy, bx : bx + fx].conj()

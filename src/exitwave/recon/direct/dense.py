@@ -12,7 +12,7 @@ from exitwave.data import FrameSource
 from exitwave.recon.direct.geometry import Geometry, scan_frequencies
 from exitwave.recon.direct.image import DirectImage, checkerboard, optics_of
 from exitwave.recon.direct.joint_image import reconstruct_optimal
-from exitwave.recon.direct.moments import icom_moments, icom_sums
+from exitwave.recon.direct.moments import icom_moments, icom_weighed
 from exitwave.recon.direct.normal import Parts
 from exitwave.recon.direct.optimal import METHODS
 from exitwave.recon.direct.overlap import Aperture
@@ -66,8 +66,8 @@ def reconstruct(
     pixels = torch.nonzero(keep).reshape(-1).numpy()
     qy, qx = scan_frequencies(g.scan, upsample)
     colours = checkerboard(g.frame)
-    if method == "icom" and upsample == 1:
-        state = _from_moments(frames, g, optics, colours, qy, qx, memory_bytes, progress)
+    if method == "icom":
+        state = _from_moments(frames, g, optics, colours, upsample, memory_bytes, progress)
     else:
         state = Sums.zeros((qy.shape[0], qx.shape[1]))
         for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
@@ -128,11 +128,16 @@ class Sums:
 
 
 def _from_moments(
-    frames: FrameSource, g: Geometry, optics: Aperture, colours: np.ndarray, qy: Tensor, qx: Tensor, memory_bytes: int, progress: Progress
+    frames: FrameSource, g: Geometry, optics: Aperture, colours: np.ndarray, upsample: int, memory_bytes: int, progress: Progress
 ) -> Sums:
     """iCOM's sums from moments; only bright pixels respond to a weak phase, so the transfer is summed over those."""
     moments, second = icom_moments(frames, g, torch.from_numpy(colours), memory_bytes, progress)
-    halves, noise = icom_sums(moments, second, qy, qx)
+    qy, qx = scan_frequencies(g.scan, upsample)
+    half = torch.fft.rfft2(moments[:, :2])
+    if upsample > 1:
+        half[..., 0, 0] = 0  # as in `transformed`
+    fine = tiled(half.flatten(0, 1), g.scan.shape[1], upsample).reshape(2, 2, qy.shape[0], qx.shape[1])
+    halves, noise = icom_weighed(fine, second, qy, qx)
     k = g.k_invA[g.bright(1e-9)]
     return Sums(halves=halves, ctf=transfer(weight_named("icom"), optics, k, qy, qx), noise=noise, totals=[float(moments[:, 2].mean((1, 2)).sum())])
 

@@ -25,13 +25,9 @@ def icom_moments(frames: FrameSource, g: Geometry, colours: Tensor, memory_bytes
     return images[:6].reshape(2, 3, *images.shape[1:]), images[6:].mean((1, 2))
 
 
-def icom_sums(moments: Tensor, second: Tensor, qy: Tensor, qx: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Half spectra sum_k w(k, q) G(k, q) of iCOM for each half of the detector, and sum_k |w|^2 <I>; w = -i k.q / |q|^2."""
-    return icom_weighed(torch.fft.rfft2(moments[:, :2]), second, qy, qx)
-
-
 def icom_weighed(moments: Tensor, second: Tensor, qy: Tensor, qx: Tensor) -> tuple[list[Tensor], Tensor]:
-    """`icom_sums` from the half planes (2, 2, y, h) of the first moments (ky, kx) of each half of the detector."""
+    """Half spectra sum_k w(k, q) G(k, q) of iCOM from the half planes (half of the detector, 2, y, h) of first moments (ky, kx), and
+    sum_k |w|^2 <I>; w = -i k.q / |q|^2."""
     q2 = qy**2 + qx**2
     inverse = torch.where(q2 > 0, 1 / torch.where(q2 > 0, q2, torch.ones_like(q2)), torch.zeros_like(q2))
     halves = [-1j * (qy * part[0] + qx * part[1]) * inverse for part in moments]

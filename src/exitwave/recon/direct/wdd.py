@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exitwave.core import record
+from exitwave.core import aberrations, record
 from exitwave.core.errors import InputError
 from exitwave.data import FrameSource
-from exitwave.recon.direct.deconvolution import Camera, camera, products, weights
+from exitwave.recon.direct.deconvolution import Camera, camera, lit_pixels, products, weights
 from exitwave.recon.direct.geometry import Geometry, scan_frequencies
 from exitwave.recon.direct.image import DirectImage, checkerboard, optics_of
 from exitwave.recon.direct.overlap import Aperture, gamma
@@ -71,7 +71,7 @@ def reconstruct_wdd(
     room = int(memory_bytes * item / (item + 4.5))  # the spectra lie beside the images
     counts, power, kept = torch.zeros(len(g.good), dtype=torch.float64), torch.zeros(len(at.q), dtype=torch.float64), None
     for picked, data in _spectra(frames, pixels, room, dtype, progress):
-        counts[picked] = data[:, 0, 0].real.double() / (ny * nx)
+        counts[picked] = data[0, 0].real.double() / (ny * nx)
         power += _power(data, at)
         kept = (picked, data) if len(picked) == len(pixels) else None
         del data
@@ -104,13 +104,13 @@ def _frequencies(g: Geometry, upsample: int) -> _Frequencies:
 def _spectra(
     frames: FrameSource, pixels: np.ndarray, room: int, dtype: torch.dtype, progress: Progress
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Spectra (m, y, h) of as many pixels at a time as the memory holds."""
+    """Spectra (y, h, m) of as many pixels at a time as the memory holds."""
     for stack in virtual_stacks(frames, pixels, room, progress):
         ny, nx = stack.images.shape[1:]
-        data = torch.empty((len(stack.pixels), ny, nx // 2 + 1), dtype=dtype)
-        block = max(1, BLOCK_BYTES // (ny * nx * 8))
-        for start in range(0, len(data), block):
-            data[start : start + block] = spectra(stack.images[start : start + block], dtype)
+        data = torch.empty((ny, nx // 2 + 1, len(stack.pixels)), dtype=dtype)
+        block = max(8, BLOCK_BYTES // (ny * nx * 8))
+        for start in range(0, len(stack.pixels), block):
+            data[..., start : start + block] = spectra(stack.images[start : start + block], dtype).permute(1, 2, 0)
         picked = stack.pixels
         del stack
         yield picked, data
@@ -118,9 +118,7 @@ def _spectra(
 
 def _power(data: Tensor, at: _Frequencies) -> Tensor:
     """sum_k |G(k, q)|^2 (n,)."""
-    total = torch.zeros(data.shape[1:], dtype=torch.float64)
-    for part in data.split(64):
-        total += (part.real**2 + part.imag**2).sum(0, dtype=torch.float64)
+    total = torch.stack([(row.real**2 + row.imag**2).sum(-1, dtype=torch.float64) for row in data])
     return total[at.base[:, 0], at.base[:, 1]]
 
 
@@ -130,8 +128,9 @@ def _measured(power: Tensor, noise: float, at: _Frequencies, points: Aperture, g
     The specimen's power is one number for each ring two frequency steps wide (the mean, q = 0, is one by itself, the rim one), the likeliest for
     power = noise + sum over aliases (specimen x sum_k |Gamma|^2), found by expectation maximisation (Richardson, J. Opt. Soc. Am. 62 (1972) 55).
     """
-    q = torch.linalg.vector_norm(at.q, dim=1)
-    seen = torch.cat([(products(points, grid, part[:, 0], part[:, 1], dtype)[0].abs() ** 2).sum((1, 2), dtype=torch.float64)
+    q, flat = torch.linalg.vector_norm(at.q, dim=1), replace(points, aberrations=aberrations({}))
+    lit = lit_pixels(points, grid)
+    seen = torch.cat([(products(flat, grid, lit, part[:, 0], part[:, 1], dtype).plus.abs() ** 2).sum(1, dtype=torch.float64)
                       for part in at.q.split(_together(grid))])
     width = 2 * max(float(column[column > 0].min()) for column in at.q.abs().T)
     ring = torch.where(q > 0, (q / width).to(torch.int64) + 1, torch.zeros_like(q, dtype=torch.int64))
@@ -159,25 +158,39 @@ def _add(
     sums: _Sums, data: Tensor, picked: Tensor, shares: Tensor, g: Geometry, at: _Frequencies, ridges: Tensor, optics: Aperture, points: Aperture,
     grid: Camera, dtype: torch.dtype,
 ) -> None:
-    """The part that the pixels `picked` (m,) with spectra (m, y, h) have in every sum; `shares` (pixels,) of the illumination's counts."""
+    """The part that the pixels `picked` (m,) with spectra (y, h, m) have in every sum; `shares` (pixels,) of the illumination's counts."""
     colours = torch.from_numpy(checkerboard(g.frame))[picked]
-    lit = g.bright(1e-9)[picked]
-    k = g.k_invA[picked[lit]]
+    halves = torch.stack([colours == 0, colours == 1], -1).to(dtype)  # (m, 2)
+    everything = len(picked) == len(g.good)
+    lit = lit_pixels(points, grid)
+    within, among = _matches(lit[0], picked, grid)
+    k, share = lit[1][within], shares[picked].to(halves.real.dtype)
     for part in torch.arange(len(at.q)).split(_together(grid)):
         qy, qx = at.q[part].unbind(-1)
-        pair = products(points, grid, qy, qx, dtype)
-        plus, minus = (weights(product, grid, sign * qy, sign * qx, ridges[part]).reshape(len(part), -1)[:, picked]
-                       for sign, product in zip((1, -1), pair, strict=True))  # (c, m)
-        here = data[:, at.base[part, 0], at.base[part, 1]].T
+        pair = products(points, grid, lit, qy, qx, dtype)
+        plus, minus = (weights(pair.spread(product), grid, sign * qy, sign * qx, ridges[part]).reshape(len(part), -1)
+                       for sign, product in ((1, pair.plus), (-1, pair.minus)))  # (c, m)
+        if not everything:
+            plus, minus = plus[:, picked], minus[:, picked]
+        here = data[at.base[part, 0], at.base[part, 1]]
         here = torch.where(at.mirrored[part, None], here.conj(), here)
-        for half in (0, 1):
-            mine = colours == half
-            sums.o[half, 0, part] += (plus[:, mine] * here[:, mine]).sum(1)
-            sums.o[half, 1, part] += (minus[:, mine] * here[:, mine].conj()).sum(1)
-        phase = (plus - minus.conj()) / 2j
-        response = 1j * gamma(optics, k[None, :, 0], k[None, :, 1], qy[:, None], qx[:, None], dtype)
-        sums.ctf[part] += (phase[:, lit] * response).sum(1)
-        sums.noise[part] += (phase.real**2 + phase.imag**2).double() @ shares[picked]
+        sums.o[:, 0, part] += ((plus * here) @ halves).T
+        sums.o[:, 1, part] += ((minus * here.conj()) @ halves).T
+        odd = plus - minus.conj()  # the phase's weight is this over 2i
+        response = gamma(optics, k[None, :, 0], k[None, :, 1], qy[:, None], qx[:, None], dtype)
+        sums.ctf[part] += 0.5 * (odd[:, among] * response).sum(1)
+        parts = torch.view_as_real(odd)
+        sums.noise[part] += 0.25 * (parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1]) @ share)
+
+
+def _matches(lit: Tensor, picked: Tensor, grid: Camera) -> tuple[Tensor, Tensor]:
+    """Which of the grid's `lit` places are among the frame's pixels `picked`, and where there."""
+    y, x = lit // grid.shape[1] - grid.begin[0], lit % grid.shape[1] - grid.begin[1]
+    inside = (y >= 0) & (y < grid.frame[0]) & (x >= 0) & (x < grid.frame[1])
+    where = torch.full((grid.frame[0] * grid.frame[1],), -1, dtype=torch.int64)
+    where[picked] = torch.arange(len(picked))
+    found = torch.where(inside, where[(y * grid.frame[1] + x).clamp(0, len(where) - 1)], torch.full_like(y, -1))
+    return torch.nonzero(found >= 0).reshape(-1), found[found >= 0]
 
 
 def _image(

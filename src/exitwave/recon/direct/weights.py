@@ -68,8 +68,9 @@ def dpc(optics: Aperture, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor, dtype:
     The factor makes the transfer one toward q = 0, where a phase gradient moves the disk as a whole. Dekkers & de Lang, Optik 41 (1974) 452; Lazic,
     Bosch & Lazar, Ultramicroscopy 160 (2016) 265, doi 10.1016/j.ultramic.2015.10.011. Quadrants meet on the scan's axes.
     """
-    centre = pi / 4 * optics.edge_invA
-    return icom(optics, ky, kx, qy, qx, dtype, (centre * torch.sign(ky), centre * torch.sign(kx)))
+    centre, half = pi / 4 * optics.edge_invA, 0.5 * optics.pixel_invA
+    sides = (centre * torch.clamp(ky / half, -1, 1), centre * torch.clamp(kx / half, -1, 1))  # a pixel across an axis is shared out
+    return icom(optics, ky, kx, qy, qx, dtype, sides)
 
 
 WEIGHTS: dict[str, Weight] = {"parallax": parallax, "flipped-parallax": flipped_parallax, "ssb": ssb, "icom": icom, "dpc": dpc}
