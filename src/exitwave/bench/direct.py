@@ -139,11 +139,14 @@ def compared(means: Means, folder: Path, files: Sequence[Path], peer: Peer | Non
         mine = _Side(process=stack.enter_context(server(command(sys.executable, "exitwave_direct.py", threads), threads)), folder=folder, means=means)
         about["exitwave"] = mine.process.about
         other: _Side | None = None
-        try:
-            if peer is not None:
-                python = peer_python(peer.name) or Path(sys.executable)
+        if peer is not None:
+            python = peer_python(peer.name) or Path(sys.executable)
+            try:
                 other = _Side(process=stack.enter_context(server(command(python, peer.script, threads), threads)), folder=folder, means=means)
                 about[peer.name] = other.process.about
+            except ProcessDied as error:
+                note = f"{peer.name} ended early: {error}"
+        try:
             for number, file in enumerate((files[0], *files)):  # the first is a warm-up
                 turn = asks if peer is None or number < 2 else [ask for ask in asks if ask.method not in peer.slow]
                 _in_turn(mine, other, peer, turn, file, ours, theirs, prepared, count=number > 0)

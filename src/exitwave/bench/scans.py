@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from exitwave.core import Beam
+from exitwave.core.fft import pad_spectrum
 from exitwave.core.records import record
 from exitwave.core.seeds import generator_at
 from exitwave.data import Calibration
@@ -65,9 +66,9 @@ def drawn(means: Means, dose_e_per_A2: float, seed: int) -> np.ndarray:
 
 def finer(image: np.ndarray, factor: int) -> np.ndarray:
     """A periodic image of even sides, nothing at its Nyquist frequency, on a grid `factor` times finer."""
-    spectrum = np.fft.fftshift(np.fft.fft2(image))
-    around = [((n * factor - n) // 2,) * 2 for n in image.shape]
-    return np.asarray(np.fft.ifft2(np.fft.ifftshift(np.pad(spectrum, around))).real * factor**2)
+    shape = (image.shape[0] * factor, image.shape[1] * factor)
+    spectrum = pad_spectrum(torch.fft.fft2(torch.from_numpy(np.ascontiguousarray(image)).to(torch.float64)), shape)
+    return np.asarray(torch.fft.ifft2(spectrum).real * factor**2)
 
 
 def write_arrays(path: Path, means: Means, counts: np.ndarray) -> None:
