@@ -13,6 +13,7 @@ from exitwave.signal import ring_numbers
 LEAST_PAIRS = 24  # coefficients that one value of the prior is measured from
 SURE = 2.0  # standard errors above which a ring's power is taken for the specimen's
 FLOOR = 1e-3  # of the largest transfer, below which there is nothing to divide
+DIM = 0.02  # likewise where the power is measured: what halves share besides the specimen (a beam that flickers) would be divided by next to nothing
 
 
 def corrected(image: DirectImage, power: Tensor | float | None = None) -> DirectImage:
@@ -25,7 +26,7 @@ def corrected(image: DirectImage, power: Tensor | float | None = None) -> Direct
     alike. A log-amplitude stays as it is.
 
     Limits: right for weak phases, as the transfer is. A measured power comes from the same counts: rings where the specimen stands out of the noise
-    by little are weighed down too far, or by chance not far enough.
+    by little are weighed down too far, or by chance not far enough; frequencies that pass less than a fiftieth of the largest transfer are left out.
 
     Raises:
         InputError: a power that is negative or NaN.
@@ -36,6 +37,8 @@ def corrected(image: DirectImage, power: Tensor | float | None = None) -> Direct
     size2 = image.ctf.abs() ** 2
     floor = torch.where(prior > 0, image.noise / torch.clamp(prior, min=1e-300), torch.full_like(prior, torch.inf))
     held = (size2 > FLOOR**2 * float(size2.max())) | (floor > 0)
+    if power is None:
+        held &= size2 > DIM**2 * float(size2.max())
     weight = torch.where(held, image.ctf.conj() / torch.where(held, size2 + floor, torch.ones_like(size2)), torch.zeros_like(image.ctf))
     shape = (image.image.shape[0], image.image.shape[1])
 
