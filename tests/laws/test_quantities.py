@@ -190,6 +190,19 @@ def test_a_corrected_image_passes_what_it_states(method: str) -> None:
     ratio = spectrum(done.image)[seen] / spectrum(truth)[seen]
     assert float((ratio - done.ctf[seen]).abs().max()) < 0.02  # of second order in the phase, divided by a small transfer
     assert float((ratio - done.ctf[seen]).abs().mean()) < 1e-3
+
+
+def test_what_is_hardly_passed_is_left_out_where_the_power_is_measured() -> None:
+    """A slow flicker that both halves share, where the transfer is next to nothing, is not divided by it."""
+    frames, g = scanned(0.05 * white(), {"C10_A": 30.0})
+    made = image(poisson(frames, 1e6, 1), g, "parallax")
+    slow = 0.02 * torch.cos(2 * torch.pi * torch.arange(FIELD.shape[1], dtype=torch.float64) / FIELD.shape[1]).expand(FIELD.shape)
+    weak = made.ctf.clone()
+    weak[0, 1] = 0.01 * weak.abs().max()
+    done = corrected(replace(made, image=made.image + slow, halves=(made.halves[0] + slow, made.halves[1] + slow), ctf=weak))
+    assert complex(done.ctf[0, 1]) == 0 and complex(spectrum(done.image)[0, 1]) == pytest.approx(0, abs=1e-9)
+    kept = made.ctf.abs() > 0.1 * made.ctf.abs().max()
+    assert float(done.ctf.real[kept].mean()) > 0.1
     torch.testing.assert_close((done.halves[0] + done.halves[1]) / 2, done.image)
     torch.testing.assert_close((done.noise / made.noise)[seen], (done.ctf.abs() ** 2 / made.ctf.abs() ** 2)[seen])
 
