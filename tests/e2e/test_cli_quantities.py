@@ -118,3 +118,11 @@ def test_dealt_counts_are_refused_where_electrons_make_several(scan: Path, tmp_p
     text = refused(["reconstruct", str(scan), "-m", "ssb", *OPTICS, "-o", str(tmp_path / "a.h5"), "--halves", "counts", "--recipe", str(recipe),
                     "--aberration", "C10_A=-150"], capsys)
     assert "several counts" in text and "--halves pixels" in text
+
+
+def test_an_image_without_signal_is_not_corrected_to_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "same.npy", np.full((18, 20, 16, 16), 2, "uint16"))
+    optics = ["--energy-eV", "80 kV", "--semiangle-mrad", "20", "--detector-mrad", "3", "--scan-step-A", "0.6", "--aberration", "C10_A=-150"]
+    said = refused(["reconstruct", str(tmp_path / "same.npy"), "-m", "ssb", *OPTICS, *optics, "-o", str(tmp_path / "a.h5"), "--correct"], capsys)
+    assert "agree on nothing" in said and "--correct" in said and said.count("\n") == 1
+    assert not (tmp_path / "a.h5").exists()

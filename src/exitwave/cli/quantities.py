@@ -107,8 +107,15 @@ def dealt_halves(image: DirectImage, frames: FrameSource, make: Callable[[FrameS
 
 
 def finished(image: DirectImage, asked: Quantities) -> tuple[DirectImage, Phase | None]:
-    """The image corrected and with its vacuum at zero, and what that vacuum was."""
+    """The image corrected and with its vacuum at zero, and what that vacuum was.
+
+    Raises:
+        InputError: a correction that would leave nothing.
+    """
     done = corrected(image) if asked.correct else image
+    if asked.correct and not bool((done.ctf != 0).any()):
+        raise InputError("the half images agree on nothing above their noise: divided by its transfer nothing would be left", got=image.method,
+                         remedy="leave out --correct, or take another method or more dose")
     if asked.vacuum_A is None:
         return done, None
     box = Box(corners_A=asked.vacuum_A)
