@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import exitwave.io
-from exitwave.cli.session import begin, check_outputs, emit, peak_bytes, progress
+from exitwave.cli.session import Outputs, begin, check_outputs, emit, peak_bytes, progress
 from exitwave.cli.work import LABELS, Reconstructed, direct, picture, recipe_of, save_calibrated, save_direct
 from exitwave.core.aberrations import aberrations, focus_in_words
 from exitwave.core.fft import pad_spectrum
@@ -74,9 +74,7 @@ def run(output: str, size: str, *, seed: int, threads: int | None, memory: float
             results[method],
             data,
             recipe_of(method, upsample, found.calibration, budget, found.alive),
-            output=path[f"{method}.h5"],
-            tiff=path["phase.tif"] if method == "ssb" else None,
-            png=None,
+            Outputs(result=path[f"{method}.h5"], tiff=path["phase.tif"] if method == "ssb" else None),
             force=force,
         )
     picture(results["ssb"], path["phase.png"], force)

@@ -1,6 +1,6 @@
 """Phase and dark field of one scan, fused, on disk."""
 
-import os
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -8,57 +8,101 @@ import click
 import numpy as np
 import torch
 
-from exitwave.cli.session import emit, peak_bytes, progress
+from exitwave.cli.asked import Known, given
+from exitwave.cli.corrections import known_alive
+from exitwave.cli.session import Outputs, emit, layered, overridden, peak_bytes, progress
 from exitwave.cli.told import Making, made_from
+from exitwave.cli.work import dead_px, require
 from exitwave.core import record
 from exitwave.data import Calibration, Dataset4D
 from exitwave.io import Plane, write_result, write_tiff
 from exitwave.plot import Curve, full_plane
 from exitwave.recon.direct.geometry import Geometry, geometry
 from exitwave.recon.fusion import FusedImage, fuse
-from exitwave.signal import frc
+from exitwave.recon.options import FuseOptions
+from exitwave.signal import RingCorrelation, frc
+
+WANTED = ("fuse", "calibration", "reconstruct")
 
 
 @record
-class Wanted:
-    """What is asked of a fusion."""
+class Fused:
+    """A fused image with the geometry and calibration that made it, its half-set correlation and what it cost."""
 
-    method: str
-    upsample: int
-    wedges: int
-    inner: float
-    output: str
-    png: str | None = None
-    tiff: str | None = None
+    image: FusedImage
+    geometry: Geometry
+    calibration: Calibration
+    rings: RingCorrelation
+    seconds: float
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What scripts read beside the image."""
+        return {**metrics_of(self.image, self.geometry), "frc_resolution_A": self.rings.resolution_A()}
+
+
+def asked_of(recipe: str | None, sets: Sequence[str], flags: Mapping[str, Any]) -> tuple[FuseOptions, Known]:
+    """A recipe of kind fuse, or one of another kind for its calibration, with --set on top, and flags (None: not given) on top of that.
+
+    Raises:
+        InputError: an unknown method, a number out of range; as `exitwave.cli.recipes.loaded`.
+        FormatError: no recipe.
+    """
+    told = given(recipe, sets, flags, WANTED)
+    return told.options(FuseOptions), told.known
 
 
 def run(
-    data: Dataset4D, known: Calibration, alive: np.ndarray | None, wanted: Wanted, *, budget: int, force: bool, as_json: bool, making: Making
+    data: Dataset4D, options: FuseOptions, beside: Known, outputs: Outputs, *, optics: Mapping[str, Any], budget: int, force: bool, as_json: bool,
+    making: Making,
 ) -> None:
     """Fuse, write, say what came out."""
+    known = overridden(layered(data.calibration, beside.calibration), **optics)
+    require(known, options.method)
+    alive = known_alive(data, beside.alive((data.shape[2], data.shape[3])))
+    done = fused(data, known, alive, options, budget)
+    lacking = save_fused(done, data, recipe_of(options, known, budget, alive), outputs, force=force, making=making)
+    if as_json:
+        metrics = {**done.metrics, "seconds": done.seconds, "peak_bytes": peak_bytes()}
+        emit({**outputs.as_json(), "method": "ff-stem", "pitch_A": list(done.image.pitch_A), "metrics": metrics, "nexus_missing": list(lacking)})
+        return
+    _say(done, outputs)
+
+
+def fused(data: Dataset4D, known: Calibration, alive: np.ndarray | None, options: FuseOptions, budget: int) -> Fused:
+    """Phase and dark field of a scan as one image. `alive` (ky, kx) marks the detector pixels that count; None: all."""
     started = perf_counter()
     g = geometry(known, data.shape, None if alive is None else torch.from_numpy(alive))
     gain = float(known.counts_per_electron.value or 1.0)
     with progress("ff-stem") as tick:
-        done = fuse(data.frames, g, method=wanted.method, upsample=wanted.upsample, count=wanted.wedges, inner=wanted.inner, dispersion=gain,
-                    counts_per_electron=gain, memory_bytes=budget, progress=tick)
-    rings = frc(done.halves[0], done.halves[1], done.pitch_A)
-    metrics = metrics_of(done, g) | {"frc_resolution_A": rings.resolution_A(), "seconds": perf_counter() - started, "peak_bytes": peak_bytes()}
-    recipe = {"schema": 1, "kind": "fuse", "verb": "fuse", "method": wanted.method, "upsample": wanted.upsample, "wedges": wanted.wedges,
-              "inner": wanted.inner, "memory_bytes": budget, "calibration": known.as_json(),
-              "dead_px": None if alive is None else np.argwhere(~alive)}
+        image = fuse(data.frames, g, method=options.method, upsample=options.upsample, count=options.wedges, inner=options.inner, dispersion=gain,
+                     counts_per_electron=gain, memory_bytes=budget, progress=tick)
+    rings = frc(image.halves[0], image.halves[1], image.pitch_A)
+    return Fused(image=image, geometry=g, calibration=known, rings=rings, seconds=perf_counter() - started)
+
+
+def recipe_of(options: FuseOptions, known: Calibration, budget: int, alive: np.ndarray | None) -> dict[str, Any]:
+    """The recipe of kind fuse that makes the same image again."""
+    return {"schema": 1, "kind": "fuse", "verb": "fuse", "method": options.method, "upsample": options.upsample, "wedges": options.wedges,
+            "inner": options.inner, "memory_bytes": budget, "calibration": known.as_json(), "dead_px": None if alive is None else dead_px(alive)}
+
+
+def save_fused(done: Fused, data: Dataset4D, recipe: Mapping[str, Any], outputs: Outputs, *, force: bool, making: Making) -> tuple[str, ...]:
+    """The result file and, where asked, a TIFF and a PNG. Returns what NeXus (NXem) requires of the result and nobody knows."""
     provenance, facts = made_from(data, making)
-    lacking = write_result(wanted.output, images=planes_of(done), recipe=recipe, calibration=known, metrics=metrics, provenance=provenance,
-                           facts=facts, force=force)
-    if wanted.tiff:
-        write_tiff(wanted.tiff, _single(done.image), done.pitch_A, force)
-    if wanted.png:
-        _picture(done, g, wanted.png, force, Curve(q_invA=rings.q_invA.numpy(), value=rings.value.numpy()), rings.resolution_A())
-    if as_json:
-        paths = {name: path and os.path.abspath(path) for name, path in (("output", wanted.output), ("png", wanted.png), ("tiff", wanted.tiff))}
-        emit({**paths, "method": "ff-stem", "pitch_A": list(done.pitch_A), "metrics": metrics, "nexus_missing": list(lacking)})
-        return
-    _say(done, metrics, wanted)
+    metrics = {**done.metrics, "seconds": done.seconds, "peak_bytes": peak_bytes()}
+    lacking = write_result(outputs.result, images=planes_of(done.image), recipe=dict(recipe), calibration=done.calibration, metrics=metrics,
+                           provenance=provenance, facts=facts, force=force)
+    if outputs.tiff:
+        write_tiff(outputs.tiff, _single(done.image.image), done.image.pitch_A, force)
+    if outputs.png:
+        _picture(done, outputs.png, force)
+    return lacking
+
+
+def title_of(done: Fused) -> str:
+    """How people read it."""
+    return f"{done.image.phase.method} phase and dark field, fused"
 
 
 def metrics_of(done: FusedImage, g: Geometry) -> dict[str, Any]:
@@ -102,27 +146,30 @@ def planes_of(done: FusedImage) -> list[Plane]:
     ]
 
 
-def _picture(done: FusedImage, g: Geometry, png: str, force: bool, curve: Curve, resolution_A: float | None) -> None:
+def _picture(done: Fused, png: str, force: bool) -> None:
     from exitwave.plot import phase_figure, save
 
-    figure = phase_figure(_single(done.image), pitch_A=done.pitch_A, ctf=done.transfer.numpy(), noise=done.noise.numpy(), aperture_invA=g.edge_invA,
-                          title="phase and dark field, fused", rings=curve, resolution_A=resolution_A)
+    image, curve = done.image, Curve(q_invA=done.rings.q_invA.numpy(), value=done.rings.value.numpy())
+    figure = phase_figure(_single(image.image), pitch_A=image.pitch_A, ctf=image.transfer.numpy(), noise=image.noise.numpy(),
+                          aperture_invA=done.geometry.edge_invA, title="phase and dark field, fused", rings=curve,
+                          resolution_A=done.rings.resolution_A())
     save(figure, png, force)
 
 
-def _say(done: FusedImage, metrics: dict[str, Any], wanted: Wanted) -> None:
-    ny, nx = done.image.shape
-    click.echo(f"{wanted.method} phase and dark field, fused: {ny} x {nx} pixels of {done.pitch_A[0]:.4g} x {done.pitch_A[1]:.4g} A")
-    click.echo(f"  one unit of the dark field's mean is {done.gain.gain:.3g} +- {done.gain.sigma:.1g} rad; "
+def _say(done: Fused, outputs: Outputs) -> None:
+    image, metrics = done.image, done.metrics
+    ny, nx = image.image.shape
+    click.echo(f"{title_of(done)}: {ny} x {nx} pixels of {image.pitch_A[0]:.4g} x {image.pitch_A[1]:.4g} A")
+    click.echo(f"  one unit of the dark field's mean is {image.gain.gain:.3g} +- {image.gain.sigma:.1g} rad; "
                f"phase rms {metrics['rms_phase_rad']:.3g} rad, of which noise {metrics['noise_rms_rad']:.3g} rad")
-    band = done.dark_band
+    band = image.dark_band
     click.echo("  the dark field leads " + (f"from {band[0]:.3g} to {band[1]:.3g} 1/A" if band else "nowhere"))
-    if not done.gain.one_is_enough:
-        low, high = done.model_based or (0.0, 0.0)
+    if not image.gain.one_is_enough:
+        low, high = image.model_based or (0.0, 0.0)
         where = f"from {low:.3g} to {high:.3g} 1/A the image rests on a model" if high else "it shaped no ring"
-        ratio = f"chi2 {done.gain.chi2_per_degree:.2g} per degree"
+        ratio = f"chi2 {image.gain.chi2_per_degree:.2g} per degree"
         click.echo(f"  one gain does not explain this dark field ({ratio}), as with several elements: {where}")
-    click.echo(f"  written to {wanted.output}" + "".join(f", {path}" for path in (wanted.png, wanted.tiff) if path))
+    click.echo(f"  written to {outputs.in_words()}")
 
 
 def _single(image: torch.Tensor) -> np.ndarray:

@@ -157,6 +157,16 @@ work_options = together(
     click.option("--threads", type=click.IntRange(min=1), help="Threads to use. Default: every core."),
     click.option("--memory", type=Unit("B"), help='Memory budget, e.g. "256MB". Default: a quarter of the machine.'),
 )
+about_options = together(
+    click.option("--about", multiple=True, help="Repeatable, what NeXus asks: atom_types=Mo,S, is_simulation=false ..."),
+    click.option("--no-hash", is_flag=True, help="Leave out the SHA-256 of a huge input; the result says so."),
+)
+image_options = together(
+    click.option("--output", "-o", required=True, type=Output("result"),
+                 help="HDF5 result as NeXus (NXem), or a Zarr folder where it ends in .zarr."),
+    click.option("--png", type=Output("picture"), help="Phase, FFT and transfer as a picture."),
+    click.option("--tiff", type=Output("TIFF"), help="The phase as calibrated 32-bit TIFF."),
+)
 device_option = click.option("--device", default="cpu", show_default=True, help="Where tensors live: cpu, cuda.")
 force_option = click.option("--force", is_flag=True, help="Replace outputs that exist.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable result on stdout.")
@@ -175,3 +185,4 @@ set_option = click.option(
     metavar="KEY=VALUE",
     help="Repeatable: a value of the recipe, e.g. calibration.energy_eV='300 kV'. Flags win over it.",
 )
+scan_options = together(calibration_options, correction_options, file_options, work_options, force_option, json_option)

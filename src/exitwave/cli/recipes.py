@@ -35,7 +35,7 @@ from exitwave.io.recipes import (
 )
 from exitwave.io.recipes.calibration import MEANING
 from exitwave.io.recipes.foreign import recognised
-from exitwave.recon.options import CALIBRATE_MEANING, RECONSTRUCT_MEANING, CalibrateOptions, ReconstructOptions
+from exitwave.recon.options import CALIBRATE_MEANING, FUSE_MEANING, RECONSTRUCT_MEANING, CalibrateOptions, FuseOptions, ReconstructOptions
 from exitwave.simulate.recipe import MEANING as SIMULATE_MEANING
 from exitwave.simulate.recipe import FourDRecipe
 
@@ -52,6 +52,7 @@ def kinds() -> Mapping[str, Kind]:
     sections = {"calibration": CALIBRATION_SECTION, "dead_px": DEAD_SECTION}
     calibrate = model_of(CalibrateOptions, CALIBRATE_MEANING, sections={"calibration": CALIBRATION_SECTION})
     reconstruct = model_of(ReconstructOptions, RECONSTRUCT_MEANING, sections=sections, required=frozenset({"method"}))
+    fuse = model_of(FuseOptions, FUSE_MEANING, sections=sections)
     simulate = model_of(FourDRecipe, SIMULATE_MEANING)
     return {
         "simulate": Kind(
@@ -74,6 +75,13 @@ def kinds() -> Mapping[str, Kind]:
             use="Use: exitwave reconstruct SCAN --recipe THIS -o OUT.h5",
             model=reconstruct,
             build=lambda model: record_of(ReconstructOptions, model),
+        ),
+        "fuse": Kind(
+            name="fuse",
+            about="Phase and dark field of a scan in one image.",
+            use="Use: exitwave fuse SCAN --recipe THIS -o OUT.h5",
+            model=fuse,
+            build=lambda model: record_of(FuseOptions, model),
         ),
         "calibration": Kind(
             name="calibration",
@@ -171,8 +179,8 @@ def whole(document: Document, wanted: Collection[str] = ("calibration",)) -> Doc
 
 
 def guessed(tree: Mapping[str, Any], wanted: Collection[str]) -> str | None:
-    """The kind of a tree that does not say: by the key that only this kind has."""
-    for key, kind in (("method", "reconstruct"), ("specimen", "simulate"), ("calibration", "calibration")):
+    """The kind of a tree that does not say: by the first key that tells it from the kinds below."""
+    for key, kind in (("wedges", "fuse"), ("inner", "fuse"), ("method", "reconstruct"), ("specimen", "simulate"), ("calibration", "calibration")):
         if key in tree and kind in wanted:
             return kind
     return "calibration" if "calibration" in wanted and tree and "schema" not in tree else None
@@ -184,7 +192,7 @@ def read_calibration(path: str, frame: tuple[int, int]) -> tuple[Calibration, np
     Raises:
         InputError, FormatError: as `loaded`; dead pixels outside the frame.
     """
-    values = loaded(path, ("calibration", "reconstruct")).values
+    values = loaded(path, ("calibration", "reconstruct", "fuse")).values
     return calibration_in(values.calibration), live_pixels(values.dead_px, frame, path)
 
 

@@ -1,6 +1,5 @@
 """The same image again, from a result alone."""
 
-import os
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
@@ -9,30 +8,52 @@ import click
 import numpy as np
 
 from exitwave.cli.corrections import asked_again, corrected
+from exitwave.cli.fuse import fused, save_fused
+from exitwave.cli.fuse import title_of as fused_title
 from exitwave.cli.places import again
 from exitwave.cli.quantities import quantities_in
-from exitwave.cli.session import begin, emit, peak_bytes, progress
+from exitwave.cli.session import Outputs, begin, emit, peak_bytes, progress
 from exitwave.cli.told import Making
 from exitwave.cli.work import direct, save_direct, title_of
-from exitwave.core import FormatError, InputError
+from exitwave.core import FormatError, record
+from exitwave.data import Dataset4D
 from exitwave.io import Result, read_result
 from exitwave.io import open as open_scan
 from exitwave.io.provenance import InputFile, find_input
+from exitwave.io.recipes import live_pixels
+from exitwave.recon.options import FuseOptions
+
+LIKE = {"reconstruct": ("method", "upsample", "memory_bytes", "dead_px"),
+        "fuse": ("method", "upsample", "wedges", "inner", "memory_bytes", "dead_px")}
+
+
+@record
+class Repeat:
+    """A result, and the scan, live pixels and memory to make it again with."""
+
+    old: Result
+    recipe: Mapping[str, Any]
+    data: Dataset4D
+    alive: np.ndarray | None
+    budget: int
+    making: Making
+
+
+@record
+class Made:
+    """The image that came out, what it is called, what is told of it, and what NeXus lacks."""
+
+    title: str
+    image: np.ndarray
+    pitch_A: tuple[float, float]
+    metrics: Mapping[str, Any]
+    lacking: tuple[str, ...]
 
 
 def run(
-    result: str,
-    output: str,
-    *,
-    source: str | None,
-    png: str | None,
-    tiff: str | None,
-    threads: int | None,
-    memory: float | None,
-    force: bool,
-    as_json: bool,
+    result: str, outputs: Outputs, *, source: str | None, threads: int | None, memory: float | None, force: bool, as_json: bool
 ) -> None:
-    """Read the result, find its input and check it, reconstruct with what is stored, say how far the images differ.
+    """Read the result, find its input and check it, make the image with what is stored, say how far the images differ.
 
     Raises:
         InputError: a result that does not say enough, an input that is gone or changed.
@@ -45,33 +66,18 @@ def run(
     data = open_scan(f"{path}::{told.inside}" if told.inside else path, reader=told.reader or None, **told.options)
     if "corrections" in old.provenance:
         data = corrected(data, asked_again(old.provenance["corrections"]))
-    mask = _alive(recipe.get("dead_px"), (data.shape[2], data.shape[3]))
-    with progress(recipe["method"]) as tick:
-        done = direct(data, old.calibration, mask, recipe["method"], upsample=recipe["upsample"], memory=budget, progress=tick,
-                      quantities=quantities_in(recipe), places=again(recipe.get("places")))
-    largest = float(np.abs(done.image.image.to("cpu").numpy() - old.images[old.default].array).max())
-    making = Making(known=told, facts=old.facts)
-    lacking = save_direct(done, data, recipe, output=output, tiff=tiff, png=png, force=force, making=making)
-    metrics = {**done.metrics, "largest_difference_rad": largest}
+    alive = live_pixels(_pairs(recipe["dead_px"]), (data.shape[2], data.shape[3]), result)
+    repeat = Repeat(old=old, recipe=recipe, data=data, alive=alive, budget=budget, making=Making(known=told, facts=old.facts))
+    made = (_fused if recipe["verb"] == "fuse" else _direct)(repeat, outputs, force)
+    largest = float(np.abs(made.image - old.images[old.default].array).max())
+    seconds = perf_counter() - started
     if as_json:
-        emit(
-            {
-                "output": os.path.abspath(output),
-                "png": png and os.path.abspath(png),
-                "tiff": tiff and os.path.abspath(tiff),
-                "input": path,
-                "input_checked": bool(told.sha256),
-                "method": recipe["method"],
-                "seconds": perf_counter() - started,
-                "peak_bytes": peak_bytes(),
-                "pitch_A": list(done.image.pitch_A),
-                "metrics": metrics,
-                "nexus_missing": list(lacking),
-            }
-        )
+        emit({**outputs.as_json(), "input": path, "input_checked": bool(told.sha256), "method": recipe["method"], "seconds": seconds,
+              "peak_bytes": peak_bytes(), "pitch_A": list(made.pitch_A), "metrics": {**made.metrics, "largest_difference_rad": largest},
+              "nexus_missing": list(made.lacking)})
         return
-    click.echo(f"{title_of(done)}: again from {path}" + ("" if told.sha256 else " (its content was never hashed, only its size agrees)"))
-    click.echo(f"  the image differs by at most {largest:.2g} rad; {perf_counter() - started:.1f} s; written to {output}")
+    click.echo(f"{made.title}: again from {path}" + ("" if told.sha256 else " (its content was never hashed, only its size agrees)"))
+    click.echo(f"  the image differs by at most {largest:.2g} rad; {seconds:.1f} s; written to {outputs.in_words()}")
 
 
 def repeatable(result: Result, what: str) -> tuple[InputFile, Mapping[str, Any]]:
@@ -80,20 +86,30 @@ def repeatable(result: Result, what: str) -> tuple[InputFile, Mapping[str, Any]]
     Raises:
         FormatError: it says too little.
     """
-    told = result.provenance.get("input")
-    lacking = [name for name in ("method", "upsample", "memory_bytes", "dead_px") if name not in result.recipe]
-    if not isinstance(told, InputFile) or result.recipe.get("verb") != "reconstruct" or lacking:
-        raise FormatError(f"{what} does not say how it was made", expected="a result of exitwave reconstruct, schema 2 or later",
-                          got=f"schema {result.schema}" + (f" without {lacking[0]}" if lacking else ""), remedy="run exitwave reconstruct again")
+    told, verb = result.provenance.get("input"), result.recipe.get("verb")
+    lacking = [name for name in LIKE.get(str(verb), ()) if name not in result.recipe]
+    if not isinstance(told, InputFile) or verb not in LIKE or lacking:
+        raise FormatError(f"{what} does not say how it was made", expected="a result of exitwave reconstruct or fuse, schema 2 or later",
+                          got=f"schema {result.schema}" + (f" without {lacking[0]}" if lacking else ""), remedy="make it again from its scan")
     return told, result.recipe
 
 
-def _alive(dead_px: np.ndarray | None, frame: tuple[int, int]) -> np.ndarray | None:
-    if dead_px is None:
-        return None
-    alive = np.ones(frame, dtype=bool)
-    try:
-        alive[tuple(np.asarray(dead_px, dtype=np.int64).reshape(-1, 2).T)] = False
-    except IndexError as error:
-        raise InputError("the dead pixels of the result are not on this detector", expected=f"inside {frame}") from error
-    return alive
+def _direct(repeat: Repeat, outputs: Outputs, force: bool) -> Made:
+    recipe = repeat.recipe
+    with progress(recipe["method"]) as tick:
+        done = direct(repeat.data, repeat.old.calibration, repeat.alive, recipe["method"], upsample=recipe["upsample"], memory=repeat.budget,
+                      progress=tick, quantities=quantities_in(recipe), places=again(recipe.get("places")))
+    lacking = save_direct(done, repeat.data, recipe, outputs, force=force, making=repeat.making)
+    return Made(title=title_of(done), image=done.image.image.numpy(), pitch_A=done.image.pitch_A, metrics=done.metrics, lacking=lacking)
+
+
+def _fused(repeat: Repeat, outputs: Outputs, force: bool) -> Made:
+    recipe = repeat.recipe
+    options = FuseOptions(method=recipe["method"], upsample=recipe["upsample"], wedges=recipe["wedges"], inner=recipe["inner"])
+    done = fused(repeat.data, repeat.old.calibration, repeat.alive, options, repeat.budget)
+    lacking = save_fused(done, repeat.data, recipe, outputs, force=force, making=repeat.making)
+    return Made(title=fused_title(done), image=done.image.image.numpy(), pitch_A=done.image.pitch_A, metrics=done.metrics, lacking=lacking)
+
+
+def _pairs(dead_px: np.ndarray | None) -> tuple[tuple[int, int], ...]:
+    return () if dead_px is None else tuple((int(y), int(x)) for y, x in np.asarray(dead_px).reshape(-1, 2))

@@ -10,11 +10,29 @@ from typing import Any
 
 import click
 
-from exitwave.core import InputError
+from exitwave.core import InputError, record
 from exitwave.data import Calibration, Dataset4D, Quantity
 
 SCHEMA = 1
 Progress = Callable[[int, int], None]
+
+
+@record
+class Outputs:
+    """Where an image goes."""
+
+    result: str
+    png: str | None = None
+    tiff: str | None = None
+
+    def as_json(self) -> dict[str, str | None]:
+        """Whole paths by the names of the flags."""
+        named = (("output", self.result), ("png", self.png), ("tiff", self.tiff))
+        return {name: path and os.path.abspath(path) for name, path in named}
+
+    def in_words(self) -> str:
+        """The paths in a line."""
+        return ", ".join(path for path in (self.result, self.png, self.tiff) if path)
 
 
 def begin(threads: int | None, memory: float | None, device: str = "cpu") -> int:

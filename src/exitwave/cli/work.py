@@ -11,7 +11,7 @@ import torch
 from exitwave.cli.places import Places, scattered
 from exitwave.cli.quantities import Depths, as_recipe, check_dealt, dealt_halves, finished, rings_told, stack_plane, with_depths
 from exitwave.cli.recipes import calibration_yaml, write_text
-from exitwave.cli.session import Progress, peak_bytes
+from exitwave.cli.session import Outputs, Progress, peak_bytes
 from exitwave.cli.told import Making, made_from
 from exitwave.core import CalibrationError, record
 from exitwave.core.aberrations import focus_in_words
@@ -130,10 +130,8 @@ def save_direct(
     done: Reconstructed,
     data: Dataset4D,
     recipe: Mapping[str, Any],
+    outputs: Outputs,
     *,
-    output: str,
-    tiff: str | None,
-    png: str | None,
     force: bool,
     making: Making | None = None,
     more: Mapping[str, Any] = MappingProxyType({}),
@@ -175,14 +173,15 @@ def save_direct(
     metrics = {**done.metrics, **more, "method": image.method, "seconds": done.seconds, "peak_bytes": peak_bytes(), "pitch_A": list(image.pitch_A)}
     provenance, facts = made_from(data, making or Making())
     lacking = write_result(
-        output, images=planes, recipe=dict(recipe), calibration=done.calibration, metrics=metrics, provenance=provenance, facts=facts, force=force
+        outputs.result, images=planes, recipe=dict(recipe), calibration=done.calibration, metrics=metrics, provenance=provenance, facts=facts,
+        force=force,
     )
-    if tiff and stack:
-        write_tiff(tiff, stack.array, image.pitch_A, force, stack.depth_A)
-    elif tiff:
-        write_tiff(tiff, phase, image.pitch_A, force)
-    if png:
-        picture(done, png, force)
+    if outputs.tiff and stack:
+        write_tiff(outputs.tiff, stack.array, image.pitch_A, force, stack.depth_A)
+    elif outputs.tiff:
+        write_tiff(outputs.tiff, phase, image.pitch_A, force)
+    if outputs.png:
+        picture(done, outputs.png, force)
     return lacking
 
 

@@ -9,6 +9,7 @@ from exitwave.core import InputError, record
 from exitwave.recon.direct.methods import METHODS, check_method
 from exitwave.recon.direct.optimal import METHODS as OPTIMAL
 from exitwave.recon.direct.sections import REFOCUSED
+from exitwave.recon.fusion.wedges import INNER, check_wedges
 
 Halves = Literal["pixels", "counts"]
 Twin = Literal["positive-phase", "underfocus", "overfocus", "none"]
@@ -73,13 +74,33 @@ class ReconstructOptions:
         _check_depths(self)
         if self.amplitude and self.method not in (*OPTIMAL, "wdd"):
             raise InputError(f"{self.method} makes phase images only", expected=", ".join((*OPTIMAL, "wdd")))
-        if self.upsample not in FACTORS:
-            raise InputError(
-                "the upsampling factor is out of range",
-                expected="1 to 16",
-                got=self.upsample,
-                remedy="`exitwave plan` says which one the scan needs",
-            )
+        _check_upsample(self.upsample)
+
+
+@record
+class FuseOptions:
+    """How phase and dark field become one image: the phase's method, image pixels per scan step, azimuthal wedges that the dark field is made of, and
+    where it begins, in radii of the bright disk.
+
+    Raises:
+        InputError: an unknown method (with a suggestion), a number out of range.
+    """
+
+    method: str = "obf"
+    upsample: int = 1
+    wedges: int = 16
+    inner: float = INNER
+
+    def __post_init__(self) -> None:
+        check_method(self.method)
+        _check_upsample(self.upsample)
+        check_wedges(self.wedges, self.inner)
+
+
+def _check_upsample(upsample: int) -> None:
+    if upsample not in FACTORS:
+        raise InputError("the upsampling factor is out of range", expected="1 to 16", got=upsample,
+                         remedy="`exitwave plan` says which one the scan needs")
 
 
 def _check_depths(options: ReconstructOptions) -> None:
@@ -95,10 +116,19 @@ def _check_depths(options: ReconstructOptions) -> None:
 
 
 CALIBRATE_MEANING: Mapping[str, str] = MappingProxyType({"twin": TWIN})
+UPSAMPLE = "image pixels per scan step, 1 to 16; `exitwave plan` says how many the optics hold"
+FUSE_MEANING: Mapping[str, str] = MappingProxyType(
+    {
+        "method": f"of the phase: one of {', '.join(METHODS)}",
+        "upsample": UPSAMPLE,
+        "wedges": "azimuthal detectors that the dark field is made of, 4 to 256",
+        "inner": "where the dark field begins, in radii of the bright disk",
+    }
+)
 RECONSTRUCT_MEANING: Mapping[str, str] = MappingProxyType(
     {
         "method": f"one of {', '.join(METHODS)}",
-        "upsample": "image pixels per scan step, 1 to 16; `exitwave plan` says how many the optics hold",
+        "upsample": UPSAMPLE,
         "calibrate": "true measures rotation, handedness and aberrations from the scan first",
         "correct": "true divides the transfer out as far as the half images hold signal",
         "halves": "what half images are made from: detector pixels, or counts dealt out at random (one count per electron only)",

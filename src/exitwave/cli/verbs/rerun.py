@@ -2,15 +2,13 @@
 
 import click
 
-from exitwave.cli.options import Output, force_option, json_option, work_options
+from exitwave.cli.options import force_option, image_options, json_option, work_options
 
 
 @click.command(name="rerun")
 @click.argument("result", type=click.Path())
-@click.option("--output", "-o", required=True, type=Output("result"), help="HDF5 result, or a Zarr folder where it ends in .zarr.")
+@image_options
 @click.option("--input", "source", type=click.Path(), help="Where the input lies now. Default: where it was, else beside the result.")
-@click.option("--png", type=Output("picture"), help="Phase, FFT and transfer as a picture.")
-@click.option("--tiff", type=Output("TIFF"), help="The phase as calibrated 32-bit TIFF.")
 @work_options
 @force_option
 @json_option
@@ -33,7 +31,8 @@ def command(
       exitwave rerun phase.h5 --input /new/disk/scan.h5 -o again.h5 --json
     """
     from exitwave.cli.rerun import run
-    from exitwave.cli.session import check_outputs
+    from exitwave.cli.session import Outputs, check_outputs
 
     check_outputs(force, output, png, tiff)
-    run(result, output, source=source, png=png, tiff=tiff, threads=threads, memory=memory, force=force, as_json=as_json)
+    outputs = Outputs(result=output, png=png, tiff=tiff)
+    run(result, outputs, source=source, threads=threads, memory=memory, force=force, as_json=as_json)

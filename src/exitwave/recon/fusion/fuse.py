@@ -14,9 +14,8 @@ from exitwave.recon.fusion.darkfield import DarkField, dark_field
 from exitwave.recon.fusion.gain import Channel, Gain, fitted_gain
 from exitwave.recon.fusion.image import FusedImage, band_above
 from exitwave.recon.fusion.rings import Rings, rings_of, ssnr
-from exitwave.recon.fusion.wedges import Tap, wedges
+from exitwave.recon.fusion.wedges import INNER, Tap, wedges
 
-INNER = 1.5  # aperture radii: nearer scattering is coherent over too large distances to count atoms
 LEAST_CTF, LEAST_DARK = 0.02, 0.1  # transfers below are blind
 SHARED_FROM = 1.0  # SSNR of both channels in the band of the gain
 TAPER = 0.1  # of the band's edge, over which the transfer falls to zero

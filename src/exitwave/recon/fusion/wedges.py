@@ -12,6 +12,8 @@ from exitwave.flow import Chunk, MeanPattern, Together, VirtualImages
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import checkerboard
 
+INNER = 1.5  # aperture radii: nearer scattering is coherent over too large distances to count atoms
+
 
 @record
 class Wedges:
@@ -32,14 +34,25 @@ class Wedges:
         return np.stack(chosen).reshape(-1, *frame).astype(np.uint8)
 
 
+def check_wedges(count: int, inner: float) -> None:
+    """Refuse wedges that cannot be, before any frame is read.
+
+    Raises:
+        InputError: fewer than four or more than 256, an inner radius that is not positive.
+    """
+    if not 4 <= count <= 256:
+        raise InputError("the count of wedges is out of range", expected="4 to 256", got=count)
+    if not 0 < inner < float("inf"):
+        raise InputError("the dark field's inner radius must be positive", expected="radii of the bright disk, e.g. 1.5", got=inner)
+
+
 def wedges(g: Geometry, count: int, inner: float) -> Wedges:
     """Wedges of the annulus from `inner` aperture radii (at least one pixel outside the disk) to the largest whole ring on the detector.
 
     Raises:
-        InputError: fewer than four wedges, or a detector that ends before the annulus is three pixels wide.
+        InputError: as `check_wedges`, or a detector that ends before the annulus is three pixels wide.
     """
-    if not 4 <= count <= 256:
-        raise InputError("the count of wedges is out of range", expected="4 to 256", got=count)
+    check_wedges(count, inner)
     side = g.pixel_invA[0]
     radius = torch.sqrt((g.k_invA**2).sum(1)).numpy()
     border = np.zeros(g.frame, bool)
