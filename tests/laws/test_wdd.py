@@ -10,7 +10,7 @@ from torch import Tensor
 import tests.weak as weak
 from exitwave.core.errors import InputError
 from exitwave.data import ArrayFrames
-from exitwave.recon.direct.deconvolution import Camera, camera, lit_pixels, products, weights
+from exitwave.recon.direct.deconvolution import Camera, camera, conjugate_weights, lit_pixels, products
 from exitwave.recon.direct.image import DirectImage, optics_of
 from exitwave.recon.direct.overlap import Aperture, chi_of
 from exitwave.recon.direct.wdd import reconstruct_wdd
@@ -59,7 +59,9 @@ def test_weights_on_pixels_are_the_four_dimensional_route() -> None:
         seen = np.fft.fft2(product)
         slots = np.fft.ifft2(seen.conj() * np.fft.fft2(data[qy, qx]) / (np.abs(seen) ** 2 + ridge))
         given = products(optics, grid, lit_pixels(optics, grid), q[:, 0], q[:, 1], torch.complex128)
-        made = weights(given.spread(given.plus), grid, q[:, 0], q[:, 1], torch.tensor([ridge], dtype=torch.float64))[0]
+        (by, bx), (fy, fx) = grid.begin, grid.frame
+        made = conjugate_weights(given.spread(given.plus), grid, q[:, 0], q[:, 1], torch.tensor([ridge], dtype=torch.float64))[0]
+        made = made[by : by + fy, bx : bx + fx].conj()
         ours = complex((made.resolve_conj().numpy() * data[qy, qx]).sum())
         assert abs(ours - slots[qy, qx]) < 1e-12 * abs(slots).max()
 
@@ -121,8 +123,8 @@ def test_pixels_that_sum_answer_as_their_sinc_says() -> None:
     (by, bx), (fy, fx) = grid.begin, grid.frame
     answers = []
     for where in (grid, replace(grid, point_pixels=True)):
-        made = weights(product, where, q[:, 0], q[:, 1], ridge)
-        answers.append(complex((made * summed[:, by : by + fy, bx : bx + fx]).sum()))
+        made = conjugate_weights(product, where, q[:, 0], q[:, 1], ridge).conj()
+        answers.append(complex((made[:, by : by + fy, bx : bx + fx] * summed[:, by : by + fy, bx : bx + fx]).sum()))
     seen = torch.fft.fft2(product)[0].abs() ** 2
     sinc = (torch.sinc(torch.fft.fftfreq(grid.shape[0]))[:, None] * torch.sinc(torch.fft.fftfreq(grid.shape[1]))) ** 2
     predicted = float((seen * sinc / (seen * sinc + RIDGE)).mean())

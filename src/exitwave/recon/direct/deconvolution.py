@@ -15,6 +15,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from exitwave.core import record
+from exitwave.recon.direct._kernels import divide
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.overlap import Aperture, overlaps
 
@@ -79,23 +80,18 @@ def products(optics: Aperture, grid: Camera, lit: tuple[Tensor, Tensor], qy: Ten
     return Pair(plus=plus, minus=minus.conj(), lit=places, grid=grid)
 
 
-def weights(product: Tensor, grid: Camera, qy: Tensor, qx: Tensor, ridge: Tensor) -> Tensor:
-    """w (c, ky, kx) with sum_k w(k, q) G(k, q) = T~(q) T~*(0), from Gamma_q (c, Y, X); `ridge` (c,) is noise over specimen power.
+def conjugate_weights(product: Tensor, grid: Camera, qy: Tensor, qx: Tensor, ridge: Tensor) -> Tensor:
+    """w* (c, Y, X) with sum_k w(k, q) G(k, q) = T~(q) T~*(0), from Gamma_q (c, Y, X); `ridge` (c,) is noise over specimen power.
 
     A detector pixel sums over its box: the quotient's denominator holds that as a sinc over rho, exactly as far as the probe fits the window
     1 / (detector step).
     """
     (ny, nx), real = grid.shape, product.real.dtype
     seen = torch.fft.fft2(product)
-    parts = torch.view_as_real(seen)
-    power = parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1])
     my, mx = (torch.fft.fftfreq(n, 1 / n, dtype=torch.float64) for n in (ny, nx))  # signed indices of rho
-    box = (torch.sinc(my / ny)[:, None] * torch.sinc(mx / nx)[None, :]).to(real) if not grid.point_pixels else torch.ones((), dtype=real)
-    parts *= (box / (ny * nx) / power.mul_(box**2).add_(ridge[:, None, None].to(real)))[..., None]
+    box = (torch.sinc(my / ny)[:, None] * torch.sinc(mx / nx)[None, :]).to(real) if not grid.point_pixels else torch.ones((ny, nx), dtype=real)
     place = torch.stack([qy, qx], -1) @ torch.linalg.inv(grid.steps_invA)  # (c, 2): q in pixels
-    turn_y, turn_x = (torch.exp(-2j * torch.pi * m[None, :] * p[:, None] / n) for m, p, n in ((my, place[:, 0], ny), (mx, place[:, 1], nx)))
-    seen *= turn_y[:, :, None].to(product.dtype)
-    seen *= turn_x[:, None, :].to(product.dtype)
-    whole = torch.fft.ifft2(seen, norm="forward")  # of the conjugate, so that its transform forth is this one's back
-    (by, bx), (fy, fx) = grid.begin, grid.frame
-    return whole[:, by : by + fy, bx : bx + fx].conj()
+    turns = ((torch.exp(-2j * torch.pi * m[None, :] * p[:, None] / n) / n).to(product.dtype)
+             for m, p, n in ((my, place[:, 0], ny), (mx, place[:, 1], nx)))
+    divide(seen.numpy(), box.numpy(), ridge.to(real).numpy(), *(turn.numpy() for turn in turns))
+    return torch.fft.ifft2(seen, norm="forward")  # of the conjugate, so that its transform forth is this one's back

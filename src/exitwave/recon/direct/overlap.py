@@ -118,6 +118,16 @@ def _pixel_average(optics: Aperture, ky: Tensor, kx: Tensor, y: Tensor, x: Tenso
     return torch.sinc(ay * dy + ax * dx) * torch.sinc(by * dy + bx * dx)
 
 
+def pixel_averages(optics: Aperture, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """What finite pixels leave of t_- and t_+, real factors that broadcast against them."""
+    real = real_dtype(dtype)
+    if optics.linear:
+        average = _pixel_average(optics, 0 * qy, 0 * qx, qy, qx).to(real)
+        return average, average
+    left, right = (_pixel_average(optics, ky, kx, ky + sign * qy, kx + sign * qx).to(real) for sign in (-1, 1))
+    return left, right
+
+
 def chi_of(optics: Aperture, qy: Tensor, qx: Tensor) -> Tensor:
     """chi(q) of the illumination at scan frequencies, rad."""
     return chi_rad(optics.aberrations, optics.beam, qy, qx)

@@ -10,10 +10,11 @@ from torch import Tensor
 from exitwave.core import aberrations, record
 from exitwave.core.errors import InputError
 from exitwave.data import FrameSource
-from exitwave.recon.direct.deconvolution import Camera, camera, lit_pixels, products, weights
+from exitwave.recon.direct._kernels import gather
+from exitwave.recon.direct.deconvolution import Camera, camera, conjugate_weights, lit_pixels, products
 from exitwave.recon.direct.geometry import Geometry, scan_frequencies
 from exitwave.recon.direct.image import DirectImage, checkerboard, optics_of
-from exitwave.recon.direct.overlap import Aperture, gamma
+from exitwave.recon.direct.overlap import Aperture, pixel_averages
 from exitwave.recon.direct.stack import Progress, ignore, spectra, virtual_stacks
 
 BLOCK_BYTES = 4 * 2**20
@@ -24,10 +25,11 @@ LEAST_SEEN = 0.03
 
 @record
 class _Frequencies:
-    """What the aperture passes of the fine half plane (Y, H): places `fine` (n, 2) in it and `base` (n, 2) in the measured spectrum, whether that
-    one is read conjugated, and the frequencies themselves, 1/A."""
+    """What the aperture passes of the fine half plane (Y, H): places `fine` (n, 2) in it and the frequencies `q` (n, 2), 1/A. Of the measured half
+    plane they need the places `kept` (b,), flat, the mean first: frequency i is the `base[i]`-th of these, read conjugated where `mirrored`."""
 
     fine: Tensor
+    kept: Tensor
     base: Tensor
     mirrored: Tensor
     q: Tensor
@@ -70,8 +72,8 @@ def reconstruct_wdd(
     (ny, nx), item = g.scan.shape, frames.dtype.itemsize
     room = int(memory_bytes * item / (item + 4.5))  # the spectra lie beside the images
     counts, power, kept = torch.zeros(len(g.good), dtype=torch.float64), torch.zeros(len(at.q), dtype=torch.float64), None
-    for picked, data in _spectra(frames, pixels, room, dtype, progress):
-        counts[picked] = data[0, 0].real.double() / (ny * nx)
+    for picked, data in _spectra(frames, pixels, at.kept, room, dtype, progress):
+        counts[picked] = data[0].real.double() / (ny * nx)
         power += _power(data, at)
         kept = (picked, data) if len(picked) == len(pixels) else None
         del data
@@ -84,7 +86,7 @@ def reconstruct_wdd(
     ridges = torch.full_like(power, ridge) if ridge is not None else _measured(power, noise, at, points, grid, dtype)
     sums = _Sums(o=torch.zeros((2, 2, len(at.q)), dtype=torch.complex128), ctf=torch.zeros(len(at.q), dtype=torch.complex128),
                  noise=torch.zeros(len(at.q), dtype=torch.float64))
-    for picked, data in [kept] if kept else _spectra(frames, pixels, room, dtype, progress):
+    for picked, data in [kept] if kept else _spectra(frames, pixels, at.kept, room, dtype, progress):
         _add(sums, data, torch.from_numpy(picked), counts / total, g, at, ridges, optics, points, grid, dtype)
         del data
     return _image(sums, at, g, total, upsample, dispersion, counts_per_electron)
@@ -97,20 +99,21 @@ def _frequencies(g: Geometry, upsample: int) -> _Frequencies:
     mirrored = column > nx // 2
     base = torch.stack([torch.where(mirrored, -y, y) % ny, torch.where(mirrored, nx - column, column)], -1)
     keep = (base != 0).any(1) | ((y == 0) & (x == 0))  # aliases of the scan's mean hold the pattern, which no specimen made
-    return _Frequencies(fine=torch.stack([y, x], -1)[keep], base=base[keep], mirrored=mirrored[keep],
+    kept, place = torch.unique(base[keep] @ torch.tensor([nx // 2 + 1, 1]), return_inverse=True)
+    return _Frequencies(fine=torch.stack([y, x], -1)[keep], kept=kept, base=place, mirrored=mirrored[keep],
                         q=torch.stack([qy[y, 0], qx[0, x]], -1)[keep], shape=(ny * upsample, nx * upsample))
 
 
 def _spectra(
-    frames: FrameSource, pixels: np.ndarray, room: int, dtype: torch.dtype, progress: Progress
+    frames: FrameSource, pixels: np.ndarray, kept: Tensor, room: int, dtype: torch.dtype, progress: Progress
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Spectra (y, h, m) of as many pixels at a time as the memory holds."""
+    """The frequencies `kept` (b,) of as many pixels at a time as the memory holds, (b, m)."""
     for stack in virtual_stacks(frames, pixels, room, progress):
         ny, nx = stack.images.shape[1:]
-        data = torch.empty((ny, nx // 2 + 1, len(stack.pixels)), dtype=dtype)
+        data = torch.empty((len(kept), len(stack.pixels)), dtype=dtype)
         block = max(8, BLOCK_BYTES // (ny * nx * 8))
         for start in range(0, len(stack.pixels), block):
-            data[..., start : start + block] = spectra(stack.images[start : start + block], dtype).permute(1, 2, 0)
+            data[:, start : start + block] = spectra(stack.images[start : start + block], dtype).flatten(1)[:, kept].T
         picked = stack.pixels
         del stack
         yield picked, data
@@ -118,8 +121,9 @@ def _spectra(
 
 def _power(data: Tensor, at: _Frequencies) -> Tensor:
     """sum_k |G(k, q)|^2 (n,)."""
-    total = torch.stack([(row.real**2 + row.imag**2).sum(-1, dtype=torch.float64) for row in data])
-    return total[at.base[:, 0], at.base[:, 1]]
+    parts = torch.view_as_real(data).flatten(1)
+    total = torch.cat([rows.square().sum(1, dtype=torch.float64) for rows in parts.split(64)])
+    return total[at.base]
 
 
 def _measured(power: Tensor, noise: float, at: _Frequencies, points: Aperture, grid: Camera, dtype: torch.dtype) -> Tensor:
@@ -135,7 +139,7 @@ def _measured(power: Tensor, noise: float, at: _Frequencies, points: Aperture, g
     width = 2 * max(float(column[column > 0].min()) for column in at.q.abs().T)
     ring = torch.where(q > 0, (q / width).to(torch.int64) + 1, torch.zeros_like(q, dtype=torch.int64))
     ring = ring.clamp(max=int(ring[seen > LEAST_SEEN * seen.max()].max()))  # the rim would answer for whatever the rest leaves
-    base = torch.unique(at.base, dim=0, return_inverse=True)[1]
+    base = at.base
 
     def in_rings(values: Tensor) -> Tensor:
         return torch.zeros(int(ring.max()) + 1, dtype=torch.float64).index_add_(0, ring, values)
@@ -160,27 +164,23 @@ def _add(
 ) -> None:
     """The part that the pixels `picked` (m,) with spectra (y, h, m) have in every sum; `shares` (pixels,) of the illumination's counts."""
     colours = torch.from_numpy(checkerboard(g.frame))[picked]
-    halves = torch.stack([colours == 0, colours == 1], -1).to(dtype)  # (m, 2)
-    everything = len(picked) == len(g.good)
     lit = lit_pixels(points, grid)
     within, among = _matches(lit[0], picked, grid)
-    k, share = lit[1][within], shares[picked].to(halves.real.dtype)
+    share = shares[picked]
     for part in torch.arange(len(at.q)).split(_together(grid)):
         qy, qx = at.q[part].unbind(-1)
         pair = products(points, grid, lit, qy, qx, dtype)
-        plus, minus = (weights(pair.spread(product), grid, sign * qy, sign * qx, ridges[part]).reshape(len(part), -1)
-                       for sign, product in ((1, pair.plus), (-1, pair.minus)))  # (c, m)
-        if not everything:
-            plus, minus = plus[:, picked], minus[:, picked]
-        here = data[at.base[part, 0], at.base[part, 1]]
-        here = torch.where(at.mirrored[part, None], here.conj(), here)
-        sums.o[:, 0, part] += ((plus * here) @ halves).T
-        sums.o[:, 1, part] += ((minus * here.conj()) @ halves).T
-        odd = plus - minus.conj()  # the phase's weight is this over 2i
-        response = gamma(optics, k[None, :, 0], k[None, :, 1], qy[:, None], qx[:, None], dtype)
+        plus, minus = (conjugate_weights(pair.spread(product), grid, sign * qy, sign * qx, ridges[part]).numpy()
+                       for sign, product in ((1, pair.plus), (-1, pair.minus)))
+        o, noise = np.zeros((2, 2, len(part)), np.complex128), np.zeros(len(part))
+        odd = torch.empty((len(part), len(picked)), dtype=dtype)  # the phase's weight is this over 2i
+        gather(plus, minus, grid.begin, grid.frame, picked.numpy(), colours.numpy(), share.numpy(), data.numpy(), at.base[part].numpy(),
+               at.mirrored[part].numpy(), o, noise, odd.numpy())
+        sums.o[:, :, part] += torch.from_numpy(o)
+        sums.noise[part] += torch.from_numpy(noise)
+        left, right = pixel_averages(optics, lit[1][None, :, 0], lit[1][None, :, 1], qy[:, None], qx[:, None], dtype)
+        response = (pair.minus.conj() * left - pair.plus * right)[:, within]
         sums.ctf[part] += 0.5 * (odd[:, among] * response).sum(1)
-        parts = torch.view_as_real(odd)
-        sums.noise[part] += 0.25 * (parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1]) @ share)
 
 
 def _matches(lit: Tensor, picked: Tensor, grid: Camera) -> tuple[Tensor, Tensor]:
