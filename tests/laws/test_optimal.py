@@ -5,10 +5,12 @@ import torch
 
 import tests.weak as weak
 from exitwave.core.errors import InputError, MemoryBudgetError
-from exitwave.recon.direct import reconstruct
+from exitwave.recon.direct import normal, reconstruct
+from exitwave.recon.direct.geometry import scan_frequencies
 from exitwave.recon.direct.image import checkerboard, optics_of
-from exitwave.recon.direct.normal import normal_sums, tiles_of
+from exitwave.recon.direct.normal import Noise, normal_sums, scan_tiles, tiles_of
 from exitwave.recon.direct.optimal import solve
+from exitwave.recon.direct.overlap import overlaps
 from tests.weak import FIELD, ODD, image, poisson, scanned, spectrum, white
 
 
@@ -114,6 +116,31 @@ def test_amplitude_is_solved_beside_the_phase() -> None:
         assert float(error) < 2e-3
     alone = image(frames, g, "lsq")
     assert float((spectrum(alone.image) - spectrum(phase))[seen].abs().max() / spectrum(phase)[seen].abs().max()) > 0.1  # what the model lacks, leaks
+
+
+@pytest.mark.parametrize("noise", ["counts", "white"])
+def test_normal_sums_are_sums_over_pixels(noise: Noise, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gram, right sides and squares of phase and log-amplitude against the sums written out, the pixels added in many pieces."""
+    frames, g = scanned(0.05 * white())
+    frames = poisson(frames, 5000.0, 1)
+    optics, tiles, bright = optics_of(g), scan_tiles(g), g.bright()
+    monkeypatch.setattr(normal, "SPECTRA_BYTES", 5 * 32 * FIELD.shape[0] * (FIELD.shape[1] // 2 + 1))
+    sums = normal_sums(frames, g, optics, tiles, checkerboard(g.frame), parts="complex", memory_bytes=2**18, dtype=torch.complex128,
+                       progress=lambda done, of: None, noise=noise, squares=True)
+    k = g.k_invA[bright]
+    minus, plus = overlaps(optics, k[:, :1, None], k[:, 1:, None], *scan_frequencies(g.scan), torch.complex128)
+    responses = torch.stack([1j * (minus - plus), minus + plus])  # (c, b, y, h)
+    data = torch.fft.rfft2(torch.from_numpy(frames.array.reshape(*FIELD.shape, -1).astype(float)).permute(2, 0, 1)[bright])
+    share = optics.intensity(k[:, 0], k[:, 1])
+    weight = 1 / share if noise == "counts" else torch.ones_like(share)
+    half = torch.from_numpy(checkerboard(g.frame))[bright]
+    gram = torch.einsum("b,ibyh,jbyh->yhij", weight + 0j, responses.conj(), responses)
+    right = torch.stack([torch.einsum("b,ibyh,byh->yhi", weight * (half == n) + 0j, responses.conj(), data) for n in (0, 1)])
+    gram[0, 0], right[:, 0, 0] = 0, 0
+    for made, wanted in ((sums.gram, gram), (sums.right, right), (sums.squares, (weight[:, None, None] * data.abs() ** 2).sum(0))):
+        torch.testing.assert_close(made, wanted, rtol=0, atol=1e-12 * float(wanted.abs().max()))
+    assert sums.power == pytest.approx(float(share.sum()), rel=1e-12)
+    assert sums.counts == pytest.approx(float(data[:, 0, 0].real.sum()) / (FIELD.shape[0] * FIELD.shape[1]), rel=1e-12)
 
 
 def test_float32_agrees_with_float64() -> None:

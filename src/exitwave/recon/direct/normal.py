@@ -5,6 +5,7 @@ detector pixels tell them apart. They are solved together: one column for each a
 log-amplitude).
 """
 
+from dataclasses import field
 from typing import Literal
 
 import numpy as np
@@ -13,13 +14,14 @@ from torch import Tensor
 
 from exitwave.core import record
 from exitwave.data import FrameSource
-from exitwave.recon.direct.geometry import Geometry
+from exitwave.recon.direct.geometry import Geometry, scan_frequencies
 from exitwave.recon.direct.overlap import Aperture, overlaps
 from exitwave.recon.direct.stack import Progress, spectra, virtual_stacks
 
 BLOCK_BYTES = 2 * 2**20  # responses of a few rows of frequencies stay in cache
-SPECTRA_BYTES = 32 * 2**20  # of the pixels that are added at a time, twice
+SPECTRA_BYTES = 32 * 2**20  # of the pixels that are added at a time, twice, but a small share of the memory
 Parts = Literal["phase", "complex"]
+Noise = Literal["counts", "white"]
 
 
 @record
@@ -37,13 +39,15 @@ class NormalSums:
     """Gram matrices (y, h, c, c) = sum_k r* r / p and right sides (2, y, h, c) = sum_k r* d / p of the detector's two halves.
 
     r are the columns' responses, d the data over the mean counts of the whole illumination, p the share of the illumination that pixel k
-    expects. `counts` per position stood for the illumination's share `power`.
+    expects, or one where noise is taken as "white". `counts` per position stood for the illumination's share `power`. `squares` (y, h) is
+    sum_k |d|^2 / p where that was asked for, else zero.
     """
 
     gram: Tensor
     right: Tensor
     counts: float
     power: float
+    squares: Tensor = field(default_factory=lambda: torch.zeros(()))
 
 
 def tiles_of(g: Geometry, upsample: int) -> Tiles:
@@ -58,6 +62,13 @@ def tiles_of(g: Geometry, upsample: int) -> Tiles:
         scan=(ny, nx),
         upsample=u,
     )
+
+
+def scan_tiles(g: Geometry) -> Tiles:
+    """The scan's half plane by itself, as `scan_frequencies` has it: an even row ends with the positive frequency, where `tiles_of` has the negative
+    one (of a sampled image they are one coefficient)."""
+    qy, qx = scan_frequencies(g.scan)
+    return Tiles(qy=qy[None], qx=qx[None], scan=g.scan.shape, upsample=1)
 
 
 def responses(planes: tuple[Aperture, ...], k: Tensor, tiles: Tiles, parts: Parts, dtype: torch.dtype, rows: slice = slice(None)) -> Tensor:
@@ -85,9 +96,12 @@ def normal_sums(
     dtype: torch.dtype,
     progress: Progress,
     planes: tuple[Aperture, ...] = (),
+    noise: Noise = "counts",
+    squares: bool = False,
 ) -> NormalSums:
     """One pass (or as many as the memory asks for) over the bright pixels. `planes` are slices of the specimen that are solved for together, each as
-    the illumination at its depth; none: one slice at `optics`.
+    the illumination at its depth; none: one slice at `optics`. `noise` says how a pixel's noise goes: with the counts that it expects, or alike.
+    `squares` asks for the data's own power.
 
     The scan's mean (base frequency 0) is the pattern itself, which the model does not hold: that frequency and its aliases stay zero.
     """
@@ -95,8 +109,8 @@ def normal_sums(
     planes = planes or (optics,)
     columns = len(tiles.qy) * len(planes) * (2 if parts == "complex" else 1)
     ny, h = tiles.qy.shape[1], tiles.qx.shape[2]
-    sums = torch.zeros((ny, h, columns, columns + 2), dtype=torch.complex128)
-    size = max(1, SPECTRA_BYTES // (ny * h * (32 if dtype == torch.complex128 else 16)))
+    sums = torch.zeros((ny, h, columns + 2 if squares else columns, columns + 2), dtype=torch.complex128)
+    size = max(1, min(SPECTRA_BYTES, memory_bytes // 16) // (ny * h * (32 if dtype == torch.complex128 else 16)))
     counts = power = 0.0
     for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
         for start in range(0, len(stack.pixels), size):
@@ -106,9 +120,10 @@ def normal_sums(
             power += float(share.sum())
             counts += float(images.mean((1, 2), dtype=np.float64).sum())
             data = spectra(images, dtype).permute(1, 2, 0).contiguous()  # (y, h, b)
-            _add(sums, planes, k, tiles, parts, data, share.to(data.real.dtype), torch.from_numpy(colours[pick]))
+            weight = (torch.rsqrt(share) if noise == "counts" else torch.ones_like(share)).to(data.real.dtype)
+            _add(sums, planes, k, tiles, parts, data, weight, torch.from_numpy(colours[pick]))
         del stack, images, data  # the next pass needs their memory
-    gram, right = sums[..., :columns], sums[..., columns:].permute(3, 0, 1, 2)
+    gram, right = sums[:, :, :columns, :columns], sums[:, :, :columns, columns:].permute(3, 0, 1, 2)
     if parts == "complex":  # the i that a phase responds with
         turn = torch.ones(columns, dtype=torch.complex128)
         turn[: columns // 2] = 1j
@@ -116,22 +131,23 @@ def normal_sums(
     else:
         right = -1j * right
     gram[0, 0], right[:, 0, 0] = 0, 0
-    return NormalSums(gram=gram, right=right, counts=counts, power=power)
+    own = torch.diagonal(sums[:, :, columns:, columns:], dim1=2, dim2=3).real.sum(-1)
+    return NormalSums(gram=gram, right=right, counts=counts, power=power, squares=own)
 
 
-def _add(sums: Tensor, planes: tuple[Aperture, ...], k: Tensor, tiles: Tiles, parts: Parts, data: Tensor, share: Tensor, colour: Tensor) -> None:
-    """Add b pixels, a few rows of frequencies at a time so that their responses stay in cache: (c, b) @ (b, c + 2) for each frequency."""
+def _add(sums: Tensor, planes: tuple[Aperture, ...], k: Tensor, tiles: Tiles, parts: Parts, data: Tensor, weight: Tensor, colour: Tensor) -> None:
+    """Add b pixels of `weight` (b,), a few rows of frequencies at a time so that their responses stay in cache: (c, b) @ (b, c + 2) for each
+    frequency."""
     ny, h, pixels = data.shape
-    columns = sums.shape[2]
+    columns = sums.shape[3] - 2
     fewer = max(1, BLOCK_BYTES // (h * (columns + 2) * pixels * data.element_size()))
-    weight = torch.rsqrt(share)  # (b,)
     masks = torch.stack([colour == 0, colour == 1]).to(weight.dtype) * weight  # (2, b)
     for start in range(0, ny, fewer):
         rows = slice(start, min(ny, start + fewer))
         both = torch.empty((rows.stop - start, h, columns + 2, pixels), dtype=data.dtype)
         both[:, :, :columns] = responses(planes, k, tiles, parts, data.dtype, rows).mul_(weight)
         torch.mul(data[rows, :, None], masks, out=both[:, :, columns:])
-        adjoint = both[:, :, :columns].conj()
+        adjoint = both[:, :, : sums.shape[2]].conj()
         sums[rows] += adjoint @ both.transpose(2, 3)
 
 

@@ -11,11 +11,10 @@ from exitwave.core import record
 from exitwave.core.errors import InputError
 from exitwave.data import FrameSource
 from exitwave.flow import MeanPattern, accumulate
-from exitwave.recon.direct.dense import blocks
-from exitwave.recon.direct.geometry import Geometry, scan_frequencies
-from exitwave.recon.direct.image import optics_of
-from exitwave.recon.direct.overlap import overlaps
-from exitwave.recon.direct.stack import Progress, ignore, spectra, virtual_stacks
+from exitwave.recon.direct.geometry import Geometry
+from exitwave.recon.direct.image import checkerboard, optics_of
+from exitwave.recon.direct.normal import normal_sums, scan_tiles
+from exitwave.recon.direct.stack import Progress, ignore
 
 PASSED = 0.9  # of the response that a thickness leaves where it counts as thin
 
@@ -48,7 +47,8 @@ def validity_in(tree: Mapping[str, float | None]) -> Validity:
 
 
 def validity(
-    frames: FrameSource, g: Geometry, *, dispersion: float = 1.0, finite_pixels: bool = True, memory_bytes: int = 2**30, progress: Progress = ignore
+    frames: FrameSource, g: Geometry, *, dispersion: float = 1.0, finite_pixels: bool = True, memory_bytes: int = 2**30,
+    dtype: torch.dtype = torch.complex64, progress: Progress = ignore,
 ) -> Validity:
     """Fit phase and log-amplitude to every scan frequency inside the aperture's reach, and look at what is left.
 
@@ -58,41 +58,27 @@ def validity(
     Raises:
         InputError: a scan with no signal, or fewer bright pixels than the fit needs.
     """
-    optics, pixels = optics_of(g, finite_pixels), torch.nonzero(g.bright()).reshape(-1).numpy()
-    if len(pixels) < 8:
-        raise InputError("too few bright pixels to judge by", expected="at least 8", got=len(pixels))
-    qy, qx = scan_frequencies(g.scan)
-    shape = (qy.shape[0], qx.shape[1])
-    gram, right = torch.zeros((*shape, 2, 2), dtype=torch.complex128), torch.zeros((*shape, 2), dtype=torch.complex128)
-    power = torch.zeros(shape, dtype=torch.float64)
-    counts = 0.0
-    for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
-        for pick, images in blocks(stack.pixels, stack.images, 2 * shape[0] * shape[1], torch.complex64):
-            k = g.k_invA[torch.from_numpy(pick)]
-            root = torch.rsqrt(optics.intensity(k[:, 0], k[:, 1])).to(torch.float32)[:, None, None]
-            minus, plus = overlaps(optics, k[:, 0, None, None], k[:, 1, None, None], qy, qx, torch.complex64)
-            columns = torch.stack([1j * (minus - plus), minus + plus], -1) * root[..., None]  # (b, y, h, 2)
-            data = spectra(images, torch.complex64) * root
-            gram += torch.einsum("byhi,byhj->yhij", columns.conj(), columns)
-            right += torch.einsum("byhi,byh->yhi", columns.conj(), data)
-            power += (data.real**2 + data.imag**2).sum(0, dtype=torch.float64)
-            counts += float(images.mean((1, 2), dtype=np.float64).sum())
-    total = counts / float(optics.intensity(g.k_invA[pixels, 0], g.k_invA[pixels, 1]).sum())
+    pixels = int(g.bright().sum())
+    if pixels < 8:
+        raise InputError("too few bright pixels to judge by", expected="at least 8", got=pixels)
+    sums = normal_sums(frames, g, optics_of(g, finite_pixels), scan_tiles(g), checkerboard(g.frame), parts="complex", memory_bytes=memory_bytes,
+                       dtype=dtype, progress=progress, squares=True)
+    total = sums.counts / sums.power
     if not total > 0:
-        raise InputError("the scan has no signal inside the aperture", got=f"{counts:.3g} counts per position")
+        raise InputError("the scan has no signal inside the aperture", got=f"{sums.counts:.3g} counts per position")
     noise = dispersion * g.scan.shape[0] * g.scan.shape[1] * total  # of one pixel's d
-    values, vectors = torch.linalg.eigh(gram)
+    values, vectors = torch.linalg.eigh(sums.gram)
     seen = values > 1e-4 * values.max()
-    along = (vectors.mH @ right[..., None])[..., 0].abs() ** 2 / torch.where(seen, values, torch.ones_like(values))
-    fitted, free = (along * seen).sum(-1), len(pixels) - seen.sum(-1)
+    along = (vectors.mH @ sums.right.sum(0)[..., None])[..., 0].abs() ** 2 / torch.where(seen, values, torch.ones_like(values))
+    fitted, free = (along * seen).sum(-1), pixels - seen.sum(-1)
     # Half-plane columns stand for two coefficients each, but for the first (and, of an even row, the last).
-    twice = torch.full(shape, 2.0, dtype=torch.float64)
+    twice = torch.full(fitted.shape, 2.0, dtype=torch.float64)
     twice[:, 0] = 1
     if g.scan.shape[1] % 2 == 0:
         twice[:, -1] = 1
     judged = seen.any(-1) * twice
     judged[0, 0] = 0
-    left, expected = float((judged * (power - fitted)).sum()), float((judged * free).sum()) * noise
+    left, expected = float((judged * (sums.squares - fitted)).sum()), float((judged * free).sum()) * noise
     signal = float((judged * (fitted - seen.sum(-1) * noise)).sum())
     return Validity(
         misfit=left / expected,
