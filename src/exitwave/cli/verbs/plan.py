@@ -44,7 +44,8 @@ def command(
       exitwave plan --energy-eV "300 kV" --semiangle-mrad 1.03 --detector-mrad 0.066 --detector-px 64 --scan-step-A 31 --aberration defocus="11 um"
       exitwave plan --energy-eV "80 kV" --semiangle-mrad 25 --detector-mrad 1 --scan-step-A 0.5 --json
     """
-    from exitwave.cli.plan import Session, run
+    from exitwave.cli.plan import run
+    from exitwave.cli.planned import Session
     from exitwave.cli.session import check_outputs
 
     check_outputs(force, png)
