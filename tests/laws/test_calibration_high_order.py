@@ -81,8 +81,8 @@ def test_the_gradient_is_that_of_the_profiled_likelihood() -> None:
     value, slope = value_and_gradient(p, off)
     normal, slopes = curvature(p, off)
     assert value > 0
-    assert np.allclose(slopes.sum(1), slope, rtol=2e-2, atol=2e-3 * np.abs(slope).max())
-    assert np.linalg.eigvalsh(normal).min() > -1e-6 * normal.max()
+    assert np.allclose(slopes.sum(0), slope, rtol=2e-2, atol=2e-3 * np.abs(slope).max())
+    assert np.linalg.eigvalsh(normal.sum(0)).min() > -1e-6 * normal.max()
 
 
 def test_the_scale_stretches_detector_and_aperture_alike() -> None:

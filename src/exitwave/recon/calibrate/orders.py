@@ -1,7 +1,6 @@
 """Which aberrations a scan can tell, and their values: candidates fitted together, those that do not stand out taken away."""
 
 from dataclasses import replace
-from math import log
 
 import numpy as np
 import torch
@@ -9,12 +8,15 @@ from torch import Tensor
 
 from exitwave.core import record
 from exitwave.core.aberrations import cartesian
-from exitwave.recon.calibrate.likelihood import LikelihoodFit, best_specimen, combined, missed_share
+from exitwave.recon.calibrate.likelihood import LikelihoodFit, missed_share
 from exitwave.recon.calibrate.ramps import Spectra
-from exitwave.recon.calibrate.refine import LOOSE, Fit, Layout, Problem, descend, fit_problem, responses_of, sampled, weights_at
+from exitwave.recon.calibrate.refine import EXTRAS, LOOSE, Layout, Problem, descend, fit_problem, powers, responses_of, sampled, weights_at
+from exitwave.recon.calibrate.uncertainty import Fit, given_zero, standard_errors
 from exitwave.recon.direct.overlap import Aperture
 
 STANDARD_ERRORS = 4.0  # how far from zero a candidate must lie: with five groups, one false find in some thousands of scans
+LEAST_RAD = 0.1  # of phase at the aperture's edge: less changes no image, and what a weak, thin model misses looks like that much
+LEAST_RAD = 0.1  # of phase at the aperture's edge: less changes no image, and what a weak, thin model misses looks like that much
 
 
 @record
@@ -64,7 +66,7 @@ def refine(s: Spectra, optics: Aperture, start: LikelihoodFit, layout: Layout, *
     strength: dict[str, float] = {}
     phase: dict[str, float] = {}
     for _ in range(2):
-        kept, start_x, weak = _significant(fit, here.layout, wanted, len(here.s.q), strength, phase)
+        kept, start_x, weak = _significant(fit, here.layout, wanted, strength, phase)
         if not weak:
             break
         here = replace(here, layout=kept, width=_widths(kept, centre_px))
@@ -95,31 +97,29 @@ def _widths(layout: Layout, centre_px: float) -> np.ndarray:
 
 
 def _significant(
-    fit: Fit, layout: Layout, wanted: tuple[str, ...], frequencies: int, strength: dict[str, float], phase: dict[str, float]
+    fit: Fit, layout: Layout, wanted: tuple[str, ...], strength: dict[str, float], phase: dict[str, float]
 ) -> tuple[Layout, np.ndarray, bool]:
     """(layout, its parameters, whether anything went) after taking away the weakest candidate until all stand out.
 
-    Taking one away moves the others to what they are given that it is zero, to second order: x - C_g C_gg^-1 x_g.
+    A candidate stands out by its distance from zero and by its size, whichever is less.
     """
-    x, c, gone = fit.x.copy(), fit.covariance.copy(), set[str]()
+    gone: set[str] = set()
     free = [name for name in dict.fromkeys(layout.names) if name not in ("C10", "C12", "rotation", *wanted)]
     while True:
         scores = {}
         for name in free:
             i = layout.members(name)
-            wald = float(x[i] @ np.linalg.solve(c[np.ix_(i, i)], x[i]))
-            strength[name], phase[name] = wald**0.5, float(np.linalg.norm(x[i]))
-            scores[name] = wald / max(STANDARD_ERRORS**2, len(i) * log(frequencies))
+            strength[name], phase[name] = standard_errors(fit, i), float(np.linalg.norm(fit.x[i]))
+            large = 1.0 if name in EXTRAS else phase[name] / LEAST_RAD
+            scores[name] = min(strength[name] / STANDARD_ERRORS, large)
         weakest = min(scores, key=lambda name: scores[name], default="")
         if not weakest or scores[weakest] >= 1:
             break
-        i = layout.members(weakest)
-        gain = c[:, i] @ np.linalg.inv(c[np.ix_(i, i)])
-        x, c = x - gain @ x[i], c - gain @ c[i]
+        fit = given_zero(fit, layout.members(weakest))
         free.remove(weakest)
         gone.add(weakest)
     stays = [i for i, name in enumerate(layout.names) if name not in gone]
-    return layout.without(gone), x[stays], bool(gone)
+    return layout.without(gone), fit.x[stays], bool(gone)
 
 
 def _response(p: Problem, x: np.ndarray) -> Tensor:
@@ -127,17 +127,10 @@ def _response(p: Problem, x: np.ndarray) -> Tensor:
         return responses_of(p, torch.from_numpy(x))
 
 
-def _powers(p: Problem, x: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Explained and residual power of each frequency, (n,) each, in units of noise in one pixel."""
-    r = _response(p, x)
-    model = combined(r, best_specimen(r, p.s.g))
-    return (model.abs() ** 2).mean(0) / p.s.noise, ((p.s.g - model).abs() ** 2).mean(0) / p.s.noise
-
-
 def _share(p: Problem, x: np.ndarray) -> float:
-    return missed_share(*(v.to(torch.float64) for v in _powers(p, x)))
+    return missed_share(*(v.to(torch.float64) for v in powers(p, x)))
 
 
 def _misfit(p: Problem, x: np.ndarray) -> float:
     m = len(p.s.k_det)
-    return float(_powers(p, x)[1].mean()) * m / max(1, m - 2)
+    return float(powers(p, x)[1].mean()) * m / max(1, m - 2)

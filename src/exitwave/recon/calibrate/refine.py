@@ -13,6 +13,7 @@ from exitwave.core.aberrations import cartesian
 from exitwave.core.errors import InputError
 from exitwave.recon.calibrate.likelihood import best_specimen, combined, tempering
 from exitwave.recon.calibrate.ramps import Spectra
+from exitwave.recon.calibrate.uncertainty import Fit, fit_of
 from exitwave.recon.direct.geometry import turn
 from exitwave.recon.direct.overlap import Aperture, overlaps
 
@@ -64,14 +65,6 @@ class Problem:
     layout: Layout
     weight: Tensor
     width: np.ndarray
-
-
-@record
-class Fit:
-    """Parameters (p,) in the layout's units and their covariance."""
-
-    x: np.ndarray
-    covariance: np.ndarray
 
 
 def layout_of(order: int, names: tuple[str, ...] = ()) -> Layout:
@@ -134,7 +127,7 @@ def value_and_gradient(p: Problem, x: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def curvature(p: Problem, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Newton normal matrix (p, p) of the loss without its prior, and every frequency's slope (p, n).
+    """Every frequency's share of the loss without its prior: Gauss-Newton normal matrices (n, p, p) and slopes (n, p).
 
     The responses are differentiated by central differences, and what the specimen would take is taken out (Kaufman's variable projection; Golub &
     Pereyra, Inverse Problems 19 (2003) R1, doi 10.1088/0266-5611/19/2/201).
@@ -151,18 +144,16 @@ def curvature(p: Problem, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             at = torch.from_numpy(x)
             d = combined((responses_of(p, at + step) - responses_of(p, at - step)) / 0.02, specimen)
             columns.append(((d - combined(r, best_specimen(r, d))) * scale).to(p.s.g.dtype))
-        jacobian = torch.view_as_real(torch.stack(columns)).flatten(1, 1)  # (p, m, n, 2)
-        flat = jacobian.reshape(len(x), -1)
-        normal = 2 * (flat @ flat.T).to(torch.float64).numpy()
-        weighed = torch.view_as_real((residual * scale).to(p.s.g.dtype))
-        slopes = -2 * torch.einsum("pmnc,mnc->pn", jacobian, weighed).to(torch.float64).numpy()
+        jacobian = torch.stack(columns).permute(2, 0, 1)  # (n, p, m)
+        normal = 2 * (jacobian.conj() @ jacobian.mT).real.to(torch.float64).numpy()
+        slopes = -2 * (jacobian.conj() @ (residual * scale).to(p.s.g.dtype).T[:, :, None])[..., 0].real.to(torch.float64).numpy()
     return normal, slopes
 
 
 def descend(p: Problem, start: np.ndarray, close: float = 0.05, most: int = 25) -> np.ndarray:
     """Minimise the loss by BFGS in coordinates in which the Gauss-Newton curvature is one, until the slope is `close` (in standard errors)."""
     normal, _ = curvature(_thinned(p, 4), start)
-    factor = np.linalg.inv(np.linalg.cholesky(4 * normal + np.diag(1 / p.width**2))).T
+    factor = np.linalg.inv(np.linalg.cholesky(4 * normal.sum(0) + np.diag(1 / p.width**2))).T
 
     def loss(y: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = value_and_gradient(p, start + factor @ y)
@@ -174,28 +165,26 @@ def descend(p: Problem, start: np.ndarray, close: float = 0.05, most: int = 25) 
 
 
 def fit_problem(p: Problem, start: np.ndarray) -> Fit:
-    """The minimum and its covariance."""
+    """The minimum and how far it can be trusted."""
     x = descend(p, start)
     normal, slopes = curvature(p, x)
-    return Fit(x=x, covariance=_sandwich(p, normal, slopes))
+    residual = powers(p, x)[1].to(torch.float64)
+    m = len(p.s.k_det)
+    excess = p.weight * m * (residual - floor_of(*powers(p, x)))
+    return fit_of(x, normal, slopes, np.diag(1 / p.width**2), p.s.q.numpy(), excess.numpy(), m)
 
 
-def _sandwich(p: Problem, normal: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """Covariance from the scatter of the slopes of patches of neighbouring frequencies, no smaller than counting noise's own.
+def powers(p: Problem, x: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Explained and residual power of each frequency, (n,) each, in units of noise in one pixel."""
+    with torch.no_grad():
+        r = responses_of(p, torch.from_numpy(x))
+        model = combined(r, best_specimen(r, p.s.g))
+        return (model.abs() ** 2).mean(0) / p.s.noise, ((p.s.g - model).abs() ** 2).mean(0) / p.s.noise
 
-    White, Econometrica 48 (1980) 817, doi 10.2307/1912934; frequencies of one reflection err together, hence patches.
-    """
-    inverse = np.linalg.inv(normal + np.diag(1 / p.width**2))
-    q = p.s.q.numpy()
-    spacing = min(float(np.diff(np.unique(np.round(axis, 9))).min(initial=np.inf)) for axis in q.T)
-    cell = np.floor(q / (3 * max(spacing, 1e-6))).astype(np.int64)
-    _, label = np.unique(cell, axis=0, return_inverse=True)
-    count = int(label.max()) + 1
-    sums = np.zeros((count, len(normal)))
-    np.add.at(sums, label.reshape(-1), slopes.T)
-    found = inverse @ (sums.T @ sums) @ inverse * count / max(1, count - len(normal)) + inverse @ np.diag(1 / p.width**2) @ inverse
-    small = np.sqrt(np.maximum(1.0, np.diag(inverse) / np.maximum(np.diag(found), 1e-300)))
-    return found * np.outer(small, small)
+
+def floor_of(explained: Tensor, residual: Tensor) -> float:
+    """What is left of the weaker half of the frequencies: counting noise as it is, and as much more as being chosen for standing out brings."""
+    return float(residual[explained <= explained.median()].median())
 
 
 def weights_at(s: Spectra, responses: Tensor, model_error: float) -> Tensor:
