@@ -1,6 +1,7 @@
 """The main job from nothing: simulate, write, open, calibrate blind, reconstruct, compare."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from time import perf_counter
 from types import MappingProxyType
@@ -11,17 +12,18 @@ import numpy as np
 import torch
 
 import exitwave.io
+from exitwave.cli.saving import LABELS, picture, save_direct
 from exitwave.cli.session import Outputs, begin, check_outputs, emit, peak_bytes, progress
-from exitwave.cli.work import LABELS, Reconstructed, direct, picture, recipe_of, save_calibrated, save_direct
+from exitwave.cli.work import Reconstructed, direct, recipe_of, save_calibrated
 from exitwave.core.aberrations import aberrations, focus_in_words
 from exitwave.core.fft import pad_spectrum
-from exitwave.data import Calibration
+from exitwave.data import Calibration, Dataset4D
 from exitwave.io import read_truth
 from exitwave.plot import Curve, Panel, comparison_figure, save
 from exitwave.plot.spectra import significant
-from exitwave.recon.calibrate import calibrate
+from exitwave.recon.calibrate import Calibrated, calibrate
 from exitwave.signal import frc
-from exitwave.simulate import FourDRecipe, experiment_of, write_fourd
+from exitwave.simulate import FourD, FourDRecipe, experiment_of, write_fourd
 
 METHODS = ("flipped-parallax", "ssb", "icom")
 RECIPE = FourDRecipe(
@@ -50,49 +52,47 @@ def run(output: str, size: str, *, seed: int, threads: int | None, memory: float
     path = {name: os.path.join(output, name) for name in OUTPUTS}
     check_outputs(force, *path.values())
     recipe = replace(SMALL if size == "small" else RECIPE, seed=seed)
-    seconds: dict[str, float] = {}
-    started = perf_counter()
-    with progress("simulating") as tick:
-        made = experiment_of(recipe)
-        write_fourd(path["scan.h5"], made, blind=True, force=force, memory_bytes=budget, progress=tick)
-    seconds["simulate"] = perf_counter() - started
+    began = perf_counter()
+    made = _simulated(recipe, path["scan.h5"], budget, force)
+    written = perf_counter()
     data = exitwave.io.open(path["scan.h5"])
-    started = perf_counter()
+    opened = perf_counter()
     with progress("calibrating") as tick:
         found = calibrate(data, memory_bytes=budget, progress=tick)
-    seconds["calibrate"] = perf_counter() - started
+    seconds = {"simulate": written - began, "calibrate": perf_counter() - opened}
     save_calibrated(found, output=path["recipe.yaml"], png=path["calibration.png"], what="scan.h5", force=force)
-    truth = read_truth(path["scan.h5"])["reference"]
-    factor = truth.array.shape[0] // recipe.scan_shape[0]
-    results = {}
-    for method in METHODS:
-        with progress(method) as tick:
-            upsample = 1 if method == "icom" else factor  # a defocused probe's centre of mass holds nothing beyond the scan's own band
-            results[method] = direct(data, found.calibration, found.alive, method, upsample=upsample, memory=budget, progress=tick)
-        seconds[method] = results[method].seconds
-        save_direct(
-            results[method],
-            data,
-            recipe_of(method, upsample, found.calibration, budget, found.alive),
-            Outputs(result=path[f"{method}.h5"], tiff=path["phase.tif"] if method == "ssb" else None),
-            force=force,
-        )
+    truth = read_truth(path["scan.h5"])["reference"].array
+    results = _reconstructed(data, found, truth.shape[0] // recipe.scan_shape[0], path, budget, force)
+    seconds |= {method: done.seconds for method, done in results.items()}
     picture(results["ssb"], path["phase.png"], force)
-    scores = _compare(truth.array, results, recipe, path["truth_vs_result.png"], force)
+    scores = _compare(truth, results, recipe, path["truth_vs_result.png"], force)
     rows = measured_beside_true(found.calibration, made.calibration)
     if as_json:
-        emit(
-            {
-                "output": os.path.abspath(output),
-                "seconds": seconds,
-                "peak_bytes": peak_bytes(),
-                "metrics": scores,
-                "calibration": rows,
-                "notes": list(found.notes),
-            }
-        )
+        emit({"output": os.path.abspath(output), "seconds": seconds, "peak_bytes": peak_bytes(), "metrics": scores, "calibration": rows,
+              "notes": list(found.notes)})
     else:
         click.echo(_report(rows, found.notes, scores, results, seconds, output, size))
+
+
+def _simulated(recipe: FourDRecipe, path: str, budget: int, force: bool) -> FourD:
+    """A scan whose file says nothing of what is to be found."""
+    with progress("simulating") as tick:
+        made = experiment_of(recipe)
+        write_fourd(path, made, blind=True, force=force, memory_bytes=budget, progress=tick)
+    return made
+
+
+def _reconstructed(data: Dataset4D, found: Calibrated, factor: int, path: Mapping[str, str], budget: int, force: bool) -> dict[str, Reconstructed]:
+    """Every method's image, each in a file, `factor` times finer than the scan where that shows more."""
+    results = {}
+    for method in METHODS:
+        upsample = 1 if method == "icom" else factor  # a defocused probe's centre of mass holds nothing beyond the scan's own band
+        with progress(method) as tick:
+            results[method] = direct(data, found.calibration, found.alive, method, upsample=upsample, memory=budget, progress=tick)
+        recipe = recipe_of(method, upsample, found.calibration, budget, found.alive)
+        outputs = Outputs(result=path[f"{method}.h5"], tiff=path["phase.tif"] if method == "ssb" else None)
+        save_direct(results[method], data, recipe, outputs, force=force)
+    return results
 
 
 def measured_beside_true(measured: Calibration, true: Calibration) -> list[dict[str, Any]]:

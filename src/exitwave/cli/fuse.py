@@ -10,6 +10,7 @@ import torch
 
 from exitwave.cli.asked import Known, given
 from exitwave.cli.corrections import known_alive
+from exitwave.cli.saving import NOISE, single
 from exitwave.cli.session import Outputs, emit, layered, overridden, peak_bytes, progress
 from exitwave.cli.told import Making, made_from
 from exitwave.cli.work import dead_px, require
@@ -94,7 +95,7 @@ def save_fused(done: Fused, data: Dataset4D, recipe: Mapping[str, Any], outputs:
     lacking = write_result(outputs.result, images=planes_of(done.image), recipe=dict(recipe), calibration=done.calibration, metrics=metrics,
                            provenance=provenance, facts=facts, force=force)
     if outputs.tiff:
-        write_tiff(outputs.tiff, _single(done.image.image), done.image.pitch_A, force)
+        write_tiff(outputs.tiff, single(done.image.image), done.image.pitch_A, force)
     if outputs.png:
         _picture(done, outputs.png, force)
     return lacking
@@ -135,11 +136,11 @@ def planes_of(done: FusedImage) -> list[Plane]:
     dq = 1 / (ny * done.pitch_A[0]), 1 / (nx * done.pitch_A[1])
     spatial = {"phase": (done.image, "phase and dark field, fused"), "half_a": (done.halves[0], "half a of the detector pixels"),
                "half_b": (done.halves[1], "half b of the detector pixels"), "bright": (done.phase.image, f"{done.phase.method} alone")}
-    fourier = {"ctf": (done.transfer, "", "transfer"), "noise": (done.noise, "rad^2", "variance of a Fourier coefficient over the count of pixels"),
+    fourier = {"ctf": (done.transfer, "", "transfer"), "noise": (done.noise, "rad^2", NOISE),
                "share": (done.share, "", "share of the dark field")}
-    dark = Plane(name="dark", array=_single(done.dark.canvas.sum(0)), pitch=done.pitch_A, unit="counts", title="tilt-corrected dark field")
+    dark = Plane(name="dark", array=single(done.dark.canvas.sum(0)), pitch=done.pitch_A, unit="counts", title="tilt-corrected dark field")
     return [
-        *(Plane(name=name, array=_single(image), pitch=done.pitch_A, unit="rad", title=title) for name, (image, title) in spatial.items()),
+        *(Plane(name=name, array=single(image), pitch=done.pitch_A, unit="rad", title=title) for name, (image, title) in spatial.items()),
         dark,
         *(Plane(name=name, array=full_plane(values.numpy(), nx).real.astype(np.float32), pitch=dq, pitch_unit="1/A", unit=unit, title=title)
           for name, (values, unit, title) in fourier.items()),
@@ -150,7 +151,7 @@ def _picture(done: Fused, png: str, force: bool) -> None:
     from exitwave.plot import phase_figure, save
 
     image, curve = done.image, Curve(q_invA=done.rings.q_invA.numpy(), value=done.rings.value.numpy())
-    figure = phase_figure(_single(image.image), pitch_A=image.pitch_A, ctf=image.transfer.numpy(), noise=image.noise.numpy(),
+    figure = phase_figure(single(image.image), pitch_A=image.pitch_A, ctf=image.transfer.numpy(), noise=image.noise.numpy(),
                           aperture_invA=done.geometry.edge_invA, title="phase and dark field, fused", rings=curve,
                           resolution_A=done.rings.resolution_A())
     save(figure, png, force)
@@ -170,7 +171,3 @@ def _say(done: Fused, outputs: Outputs) -> None:
         ratio = f"chi2 {image.gain.chi2_per_degree:.2g} per degree"
         click.echo(f"  one gain does not explain this dark field ({ratio}), as with several elements: {where}")
     click.echo(f"  written to {outputs.in_words()}")
-
-
-def _single(image: torch.Tensor) -> np.ndarray:
-    return image.to(torch.float32).numpy()

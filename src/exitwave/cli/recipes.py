@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -54,43 +54,20 @@ def kinds() -> Mapping[str, Kind]:
     reconstruct = model_of(ReconstructOptions, RECONSTRUCT_MEANING, sections=sections, required=frozenset({"method"}))
     fuse = model_of(FuseOptions, FUSE_MEANING, sections=sections)
     simulate = model_of(FourDRecipe, SIMULATE_MEANING)
-    return {
-        "simulate": Kind(
-            name="simulate",
-            about="4D-STEM counts of a specimen that need not exist.",
-            use="Use: exitwave simulate THIS -o SCAN.h5",
-            model=simulate,
-            build=lambda model: record_of(FourDRecipe, model),
-        ),
-        "calibrate": Kind(
-            name="calibrate",
-            about="Measuring the instrument from a scan.",
-            use="Use: exitwave calibrate SCAN --recipe THIS -o CALIBRATION.yaml",
-            model=calibrate,
-            build=lambda model: record_of(CalibrateOptions, model),
-        ),
-        "reconstruct": Kind(
-            name="reconstruct",
-            about="A phase image of a scan.",
-            use="Use: exitwave reconstruct SCAN --recipe THIS -o OUT.h5",
-            model=reconstruct,
-            build=lambda model: record_of(ReconstructOptions, model),
-        ),
-        "fuse": Kind(
-            name="fuse",
-            about="Phase and dark field of a scan in one image.",
-            use="Use: exitwave fuse SCAN --recipe THIS -o OUT.h5",
-            model=fuse,
-            build=lambda model: record_of(FuseOptions, model),
-        ),
-        "calibration": Kind(
-            name="calibration",
-            about="The calibration of a scan.",
-            use="Use: exitwave reconstruct SCAN --recipe THIS --method ssb -o OUT.h5",
-            model=_calibration_model(calibrate),
-            build=lambda model: None,
-        ),
-    }
+    rows: tuple[tuple[str, str, str, type[RecipeModel], type | None], ...] = (
+        ("simulate", "4D-STEM counts of a specimen that need not exist.", "simulate THIS -o SCAN.h5", simulate, FourDRecipe),
+        ("calibrate", "Measuring the instrument from a scan.", "calibrate SCAN --recipe THIS -o CALIBRATION.yaml", calibrate, CalibrateOptions),
+        ("reconstruct", "A phase image of a scan.", "reconstruct SCAN --recipe THIS -o OUT.h5", reconstruct, ReconstructOptions),
+        ("fuse", "Phase and dark field of a scan in one image.", "fuse SCAN --recipe THIS -o OUT.h5", fuse, FuseOptions),
+        ("calibration", "The calibration of a scan.", "reconstruct SCAN --recipe THIS --method ssb -o OUT.h5", _calibration_model(calibrate), None),
+    )
+    return {name: Kind(name=name, about=about, use=f"Use: exitwave {use}", model=model, build=partial(_built, record))
+            for name, about, use, model, record in rows}
+
+
+def _built(record: type | None, model: RecipeModel) -> object:
+    """The record that a kind's model describes; a calibration has none beside the model."""
+    return None if record is None else record_of(record, model)
 
 
 def _calibration_model(calibrate: type[RecipeModel]) -> type[RecipeModel]:

@@ -11,10 +11,11 @@ from exitwave.cli.calibrate import measured, typed_rotation
 from exitwave.cli.corrections import known_alive
 from exitwave.cli.places import Places, check_scattered, with_step
 from exitwave.cli.quantities import check_asked, points_told, words
+from exitwave.cli.saving import save_direct, title_of
 from exitwave.cli.session import Outputs, emit, layered, overridden, peak_bytes, progress
 from exitwave.cli.told import Making
 from exitwave.cli.words import reach_in_words
-from exitwave.cli.work import Reconstructed, direct, recipe_of, require, save_direct, title_of
+from exitwave.cli.work import Reconstructed, direct, recipe_of, require
 from exitwave.core import Grid, InputError
 from exitwave.data import Dataset4D
 from exitwave.recon.direct.methods import METHODS
@@ -58,7 +59,7 @@ def run(
     mask = beside.alive((data.shape[2], data.shape[3]))
     known = overridden(layered(data.calibration, beside.calibration), **optics)
     if options.calibrate:
-        found = measured(data, known, options.twin, typed_rotation(overridden(beside.calibration, **optics)), budget)
+        found = measured(data, known, options.twin, typed_rotation(overridden(beside.calibration, **optics)), budget, options.order, options.fit)
         known, mask = overridden(found.calibration, **optics), found.alive
     mask = known_alive(data, mask)
     if places is not None:
@@ -68,10 +69,16 @@ def run(
     check_asked(options.quantities, points, Grid(shape=(data.shape[0], data.shape[1]), pitch_A=step))
     with progress(method) as tick:
         done = direct(data, known, mask, method, upsample=upsample, memory=budget, progress=tick, quantities=options.quantities, places=places)
-    recipe_used = recipe_of(method, upsample, known, budget, mask, options.quantities, places)
+    recipe_used = {**recipe_of(method, upsample, known, budget, mask, options.quantities, places), **orders_of(options)}
     told = {"points": points_told(done.image, options.quantities, points)} if points else {}
     lacking = save_direct(done, data, recipe_used, outputs, force=force, making=making, more=told)
     _say(done, {**done.metrics, **told}, outputs, perf_counter() - started, as_json, lacking)
+
+
+def orders_of(options: ReconstructOptions) -> dict[str, Any]:
+    """The part of a recipe that says which aberrations were looked for before the image was made; nothing where none beyond C10 and C12 were."""
+    asked = {"order": options.order, "fit": list(options.fit)}
+    return asked if options.calibrate and (options.order > 1 or options.fit) else {}
 
 
 def _say(

@@ -12,9 +12,10 @@ from exitwave.cli.fuse import fused, save_fused
 from exitwave.cli.fuse import title_of as fused_title
 from exitwave.cli.places import again
 from exitwave.cli.quantities import quantities_in
+from exitwave.cli.saving import save_direct, title_of
 from exitwave.cli.session import Outputs, begin, emit, peak_bytes, progress
 from exitwave.cli.told import Making
-from exitwave.cli.work import direct, save_direct, title_of
+from exitwave.cli.work import direct
 from exitwave.core import FormatError, record
 from exitwave.data import Dataset4D
 from exitwave.io import Result, read_result

@@ -1,25 +1,19 @@
-"""The work that verbs share: one direct image from frames to files and pictures, one calibration likewise."""
+"""The work that verbs share: one direct image from frames, and one calibration to files."""
 
-from collections.abc import Mapping
 from time import perf_counter
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 
 from exitwave.cli.places import Places, scattered
-from exitwave.cli.quantities import Depths, as_recipe, check_dealt, dealt_halves, finished, rings_told, stack_plane, with_depths
+from exitwave.cli.quantities import Depths, as_recipe, check_dealt, dealt_halves, finished, rings_told, with_depths
 from exitwave.cli.recipes import calibration_yaml, write_text
-from exitwave.cli.session import Outputs, Progress, peak_bytes
-from exitwave.cli.told import Making, made_from
+from exitwave.cli.session import Progress
 from exitwave.core import CalibrationError, record
-from exitwave.core.aberrations import focus_in_words
 from exitwave.data import Calibration, Dataset4D, FrameSource
-from exitwave.io import Plane, write_result, write_tiff
 from exitwave.io.recipes import Recipe
-from exitwave.plot import Curve, full_plane
-from exitwave.plot.spectra import significant
+from exitwave.plot import full_plane
 from exitwave.recon.calibrate import Calibrated
 from exitwave.recon.direct.dense import DirectImage, reconstruct
 from exitwave.recon.direct.geometry import Geometry, geometry
@@ -60,7 +54,7 @@ class Reconstructed:
             "electrons_per_position": image.electrons,
             "detector_pixels": image.pixels,
             "rms_phase_rad": float(image.image.std()),
-            "noise_rms_rad": float(np.sqrt(_whole_noise(image).mean())),
+            "noise_rms_rad": float(np.sqrt(noise_plane(image).mean())),
             "half_sets": self.asked.halves,
             "ssnr": rings_told(self.ssnr),
             **({} if self.vacuum is None else {"vacuum": {
@@ -126,101 +120,6 @@ def direct(
                          validity=validity(data.frames, optics, dispersion=gain, memory_bytes=memory) if quantities.validity else None)
 
 
-def save_direct(
-    done: Reconstructed,
-    data: Dataset4D,
-    recipe: Mapping[str, Any],
-    outputs: Outputs,
-    *,
-    force: bool,
-    making: Making | None = None,
-    more: Mapping[str, Any] = MappingProxyType({}),
-) -> tuple[str, ...]:
-    """The result file and, where asked, a TIFF (of the depths, where there are some) and a PNG; `more` goes into the metrics. Returns what NeXus
-    (NXem) requires of the result and nobody knows."""
-    image = done.image
-    columns = image.image.shape[1]
-    ny, nx = image.image.shape
-    dq = 1 / (ny * image.pitch_A[0]), 1 / (nx * image.pitch_A[1])
-    phase = _numpy(image.image)
-    planes = [
-        Plane(name="phase", array=phase, pitch=image.pitch_A, unit="rad", title=title_of(done)),
-        *(
-            Plane(name=f"half_{name}", array=_numpy(half), pitch=image.pitch_A, unit="rad", title=f"half {name} of the detector pixels")
-            for name, half in zip("ab", image.halves, strict=True)
-        ),
-        Plane(
-            name="ctf",
-            array=full_plane(image.ctf.numpy().astype(np.complex64), columns),
-            pitch=dq,
-            pitch_unit="1/A",
-            title="transfer of a weak phase",
-        ),
-        Plane(
-            name="noise",
-            array=_whole_noise(image).astype(np.float32),
-            pitch=dq,
-            pitch_unit="1/A",
-            unit="rad^2",
-            title="variance of a Fourier coefficient over the count of pixels",
-        ),
-    ]
-    if image.amplitude is not None:
-        planes.append(Plane(name="log_amplitude", array=_numpy(image.amplitude), pitch=image.pitch_A, title="log-amplitude"))
-    stack = stack_plane(done.depths, done.asked) if done.depths else None
-    if stack:
-        planes.append(stack)
-    metrics = {**done.metrics, **more, "method": image.method, "seconds": done.seconds, "peak_bytes": peak_bytes(), "pitch_A": list(image.pitch_A)}
-    provenance, facts = made_from(data, making or Making())
-    lacking = write_result(
-        outputs.result, images=planes, recipe=dict(recipe), calibration=done.calibration, metrics=metrics, provenance=provenance, facts=facts,
-        force=force,
-    )
-    if outputs.tiff and stack:
-        write_tiff(outputs.tiff, stack.array, image.pitch_A, force, stack.depth_A)
-    elif outputs.tiff:
-        write_tiff(outputs.tiff, phase, image.pitch_A, force)
-    if outputs.png:
-        picture(done, outputs.png, force)
-    return lacking
-
-
-def picture(done: Reconstructed, png: str, force: bool) -> None:
-    """The PNG of a reconstruction."""
-    from exitwave.plot import phase_figure, save
-
-    image = done.image
-    curve = Curve(q_invA=done.rings.q_invA.numpy(), value=done.rings.value.numpy())
-    save(
-        phase_figure(
-            _numpy(image.image),
-            pitch_A=image.pitch_A,
-            ctf=image.ctf.numpy(),
-            noise=image.noise.numpy(),
-            aperture_invA=done.geometry.edge_invA,
-            title=title_of(done),
-            rings=curve,
-            resolution_A=done.rings.resolution_A(),
-        ),
-        png,
-        force,
-    )
-
-
-def title_of(done: Reconstructed) -> str:
-    """ "ssb phase, underfocus 30 nm, 1e4 e/Å^2": how people read it."""
-    c10 = done.calibration.aberrations.get("C10_A")
-    focus = f", {focus_in_words(float(c10.value))}" if c10 is not None and c10.value is not None else ""
-    method, _, changed = done.image.method.partition(" ")
-    label = LABELS.get(method, method) + (f", {changed}" if changed else "")
-    return f"{label}{focus}, {significant(done.metrics['dose_e_per_A2'])} e/Å²"
-
-
-LABELS = {"ssb": "SSB phase", "parallax": "parallax", "flipped-parallax": "parallax, phase-flipped", "icom": "iCOM phase",
-          "dpc": "iDPC phase of four quadrants", "obf": "OBF phase", "lsq": "least-squares phase", "wiener": "phase, posterior mean",
-          "wdd": "WDD phase"}
-
-
 def dead_px(alive: np.ndarray) -> np.ndarray:
     """(n, 2) indices of pixels to leave out."""
     return np.argwhere(~alive)
@@ -260,9 +159,6 @@ def recipe_of(
     }
 
 
-def _numpy(image: torch.Tensor) -> np.ndarray:
-    return image.to(torch.float32).numpy()
-
-
-def _whole_noise(image: DirectImage) -> np.ndarray:
+def noise_plane(image: DirectImage) -> np.ndarray:
+    """(y, x) variance of each Fourier coefficient over the count of pixels, rad^2."""
     return full_plane(image.noise.numpy(), image.image.shape[1]).real
