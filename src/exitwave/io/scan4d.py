@@ -18,7 +18,8 @@ from exitwave.io.nexus import Plane, set_axes, show_plane
 from exitwave.io.nxem import Facts, missing, nx_group, write_entry, write_programs
 from exitwave.io.provenance import versions
 from exitwave.io.readers.frames import readable_type
-from exitwave.io.readers.hdf5.reader import opened, selections
+from exitwave.io.readers.hdf5.frames import opened
+from exitwave.io.readers.stored import selections
 from exitwave.io.records import read_record, write_record
 from exitwave.io.results import NOBODY, RECORD, TYPES, write_sources
 from exitwave.io.store import creating, reading

@@ -1,5 +1,7 @@
 """What the readers share: shapes made into scans, ranges and buffers checked, frames of a plain file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
 from math import prod
 from typing import Any
@@ -78,6 +80,36 @@ def refuse_layout(options: Options, card: Card) -> None:
                          remedy="leave them out (scan_shape= arranges a stack), or give reader='raw' to read it as bare bytes")
 
 
+@contextmanager
+def opened(path: str) -> Iterator[FileIO]:
+    """A plain file, read without a buffer of its own.
+
+    Raises:
+        InputError: it is gone, or cannot be read.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            yield file
+    except OSError as error:
+        raise InputError(f"{path} cannot be read", got=error.strerror or str(error)) from error
+
+
+def exactly(file: FileIO, view: memoryview, at: int, what: str) -> None:
+    """Fill the bytes of `view` from byte `at` on.
+
+    Raises:
+        FormatError: the file ends inside `what`, frames by number.
+    """
+    file.seek(at)
+    done = 0
+    while done < len(view):
+        got = file.readinto(view[done:])
+        if not got:
+            raise FormatError(f"{file.name} ends inside frames {what}", expected=f"{at + len(view)} bytes", got=f"{at + done} bytes",
+                              remedy="it was cut short after it was opened")
+        done += got
+
+
 @record
 class FileFrames:
     """Items lying one after another in a file from byte `offset` on, of the type `stored` (a numpy type string with its byte order).
@@ -113,15 +145,12 @@ class FileFrames:
             return frames
         swap = np.dtype(self.stored) != self.dtype
         together = max(1, BLOCK_BYTES // frames[0].nbytes)
-        try:
-            with open(self.path, "rb", buffering=0) as file:
-                for first in range(0, stop - start, together):
-                    some = frames[first : first + together]
-                    self._fill(file, some, start + first)
-                    if swap:  # while the block is in the cache
-                        some.byteswap(inplace=True)
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be read", got=error.strerror or str(error)) from error
+        with opened(self.path) as file:
+            for first in range(0, stop - start, together):
+                some = frames[first : first + together]
+                self._fill(file, some, start + first)
+                if swap:  # while the block is in the cache
+                    some.byteswap(inplace=True)
         return frames
 
     def _fill(self, file: FileIO, frames: np.ndarray, first: int) -> None:
@@ -130,22 +159,12 @@ class FileFrames:
         gap = (self.stride or item) - item
         view, at = frames.data.cast("B"), self.offset + first * (item + gap)
         if not gap:
-            self._exactly(file, view, at, f"{first}:{first + len(frames)}")
+            exactly(file, view, at, f"{first}:{first + len(frames)}")
             return
         if gap > item:  # headers or footers longer than that are worth skipping
             for i in range(len(frames)):
-                self._exactly(file, view[i * item : (i + 1) * item], at + i * (item + gap), str(first + i))
+                exactly(file, view[i * item : (i + 1) * item], at + i * (item + gap), str(first + i))
             return
         spare = np.empty((len(frames), item + gap), np.uint8)
-        self._exactly(file, spare.reshape(-1).data[: spare.size - gap], at, f"{first}:{first + len(frames)}")
+        exactly(file, spare.reshape(-1).data[: spare.size - gap], at, f"{first}:{first + len(frames)}")
         np.copyto(np.frombuffer(view, np.uint8).reshape(len(frames), item), spare[:, :item])
-
-    def _exactly(self, file: FileIO, view: memoryview, at: int, what: str) -> None:
-        file.seek(at)
-        done = 0
-        while done < len(view):
-            got = file.readinto(view[done:])
-            if not got:
-                raise FormatError(f"{self.path} ends inside frames {what}", expected=f"{at + len(view)} bytes", got=f"{at + done} bytes",
-                                  remedy="it was cut short after it was opened")
-            done += got

@@ -19,8 +19,9 @@ from exitwave.core.errors import FormatError
 from exitwave.io.readers.card import Opened, Options
 from exitwave.io.readers.dectris import CARD
 from exitwave.io.readers.frames import arranged, destination, refuse_layout
-from exitwave.io.readers.hdf5.frames import DAMAGE, Hdf5Frames, frames_of, opened
+from exitwave.io.readers.hdf5.frames import DAMAGE, frames_of, opened
 from exitwave.io.readers.leaves import leaves, number
+from exitwave.io.readers.stored import StoredFrames
 
 DATA = "/entry/data"
 DETECTOR = "entry/instrument/detector"
@@ -74,8 +75,8 @@ class DectrisFrames:
 
     def __init__(self, path: str, shape: tuple[int, ...], stored: str, natural: int) -> None:
         self.path, self.shape, self.stored, self.natural = path, shape, stored, natural
-        self._parts: tuple[Hdf5Frames, ...] = ()
-        self._current: Hdf5Frames | None = None
+        self._parts: tuple[StoredFrames, ...] = ()
+        self._current: StoredFrames | None = None
         self._process = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -122,7 +123,7 @@ def _links(master: h5py.File) -> list[str]:
     return sorted((name for name in group if isinstance(name, str) and PIECE.fullmatch(name)), key=lambda name: int(name[5:]))
 
 
-def _parts(path: str) -> tuple[Hdf5Frames, ...]:
+def _parts(path: str) -> tuple[StoredFrames, ...]:
     """The stacks that a master file links to, in order; all of one frame shape and type."""
     with opened(path) as master:
         links = [(name, master[DATA].get(name, getlink=True)) for name in _links(master)]
@@ -147,7 +148,7 @@ def _target(path: str, name: str, link: object) -> tuple[str, str]:
     raise FormatError(f"{path} links to {link.filename}, which is missing", remedy=f"copy it into {folder}")
 
 
-def _part(file: str, dataset: str) -> Hdf5Frames:
+def _part(file: str, dataset: str) -> StoredFrames:
     with opened(file) as data:
         node = data.get(dataset)
         if not isinstance(node, h5py.Dataset) or node.shape is None or len(node.shape) != 3:

@@ -12,10 +12,10 @@ from exitwave.io.readers.axes import item_axes_of, told_by_axes
 from exitwave.io.readers.card import Opened, Options
 from exitwave.io.readers.frames import refuse_layout
 from exitwave.io.readers.hdf5 import CARD
-from exitwave.io.readers.hdf5.frames import DAMAGE, Hdf5Frames, frames_of, opened, selections
+from exitwave.io.readers.hdf5.frames import DAMAGE, frames_of, opened
 from exitwave.io.readers.tree import axes_beside, signal_path, texts
 
-__all__ = ["DAMAGE", "Hdf5Frames", "open_frames", "opened", "selections"]
+__all__ = ["DAMAGE", "open_frames", "opened"]
 
 
 def open_frames(path: str, inside: str, options: Options) -> Opened:

@@ -23,8 +23,8 @@ from exitwave.data.signal import Axis
 from exitwave.io.readers.axes import make_axis, told_by_axes
 from exitwave.io.readers.card import Opened, Options
 from exitwave.io.readers.frames import arranged, destination, readable_type, refuse_layout
-from exitwave.io.readers.hdf5.frames import selections
 from exitwave.io.readers.rosettasciio import CARD, JEOL
+from exitwave.io.readers.stored import selections
 
 REMEDY = "pip install 'exitwave[formats]'"
 VELOX = "Application/Velox"

@@ -6,12 +6,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from exitwave.core.errors import FormatError, InputError
+from exitwave.core.errors import FormatError
 from exitwave.core.records import record
 from exitwave.data.signal import Axis
 from exitwave.io.readers.axes import make_axis
 from exitwave.io.readers.card import Opened, Options
-from exitwave.io.readers.frames import arranged, destination, refuse_layout
+from exitwave.io.readers.frames import FileFrames, arranged, destination, exactly, opened, refuse_layout
 from exitwave.io.readers.ser import CARD
 from exitwave.io.readers.ser.header import Element, Series, read_element, read_series
 
@@ -35,17 +35,18 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
         _check(file, series, first, size, path)
     item_axes = len(first.shape)
     shape = arranged(_navigation(series) + first.shape, options.scan_shape, path, item_axes)
-    frames = SeriesFrames(path=path, first=first.at, stride=stride, shape=shape, stored=first.stored, item_axes=item_axes)
+    even = FileFrames(path=path, offset=first.at, shape=shape, stored=first.stored, item_axes=item_axes, stride=stride or 0)
+    frames = SeriesFrames(even=even, tabled=stride is None)
     axes = () if options.scan_shape else (*_navigation_axes(series, shape[: len(shape) - item_axes]), *_item_axes(first))
     return Opened(frames=frames, attributes=_attributes(series, first), axes=axes)
 
 
-def _stride(offsets: np.ndarray) -> int:
-    """The distance of neighbouring elements where it is one, else 0: then the table is read again with the elements."""
+def _stride(offsets: np.ndarray) -> int | None:
+    """The distance of neighbouring elements where it is one (0: there is one element); None where only the table tells their places."""
     if len(offsets) == 1:
-        return 1
+        return 0
     steps = np.diff(offsets)
-    return int(steps[0]) if steps[0] > 0 and (steps == steps[0]).all() else 0
+    return int(steps[0]) if steps[0] > 0 and (steps == steps[0]).all() else None
 
 
 def _check(file: BinaryIO, series: Series, first: Element, size: int, path: str) -> None:
@@ -104,18 +105,22 @@ def _attributes(series: Series, first: Element) -> dict[str, Any]:
 
 @record
 class SeriesFrames:
-    """Elements of a series: `first` is the first value's byte, `stride` the distance of elements (0: look in the file's table)."""
+    """Elements of a series: `even` ones lie at equal distances; `tabled` ones start at the first of these, the file's table tells where each lies."""
 
-    path: str
-    first: int
-    stride: int
-    shape: tuple[int, ...]
-    stored: str
-    item_axes: int
+    even: FileFrames
+    tabled: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.even.shape
+
+    @property
+    def item_axes(self) -> int:
+        return self.even.item_axes
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.stored).newbyteorder("=")
+        return self.even.dtype
 
     @property
     def natural_chunk(self) -> int:
@@ -128,28 +133,21 @@ class SeriesFrames:
             InputError: a range outside the series, an `out` that does not fit, or a file that is gone.
             FormatError: the file ends before the elements do.
         """
-        items = destination(start, stop, self.shape, self.dtype, out, self.item_axes)
-        if not items.size:
-            return items
-        try:
-            with open(self.path, "rb") as file:
-                for i, at in enumerate(self._places(file, start, stop)):
-                    file.seek(at)
-                    got = file.readinto(items[i].data.cast("B"))
-                    if got < items[i].nbytes:
-                        raise FormatError(f"{self.path} ends inside element {start + i}", expected=f"{at + items[i].nbytes} bytes",
-                                          got=f"{at + got} bytes", remedy="it was cut short after it was opened")
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be read", got=error.strerror or str(error)) from error
-        if np.dtype(self.stored) != self.dtype:
-            items.byteswap(inplace=True)
+        items = self._by_table(start, stop, out) if self.tabled else self.even.read(start, stop, out)
         if self.item_axes == 2:
             for item in items:
                 item[...] = item[::-1].copy()
         return items
 
-    def _places(self, file: BinaryIO, start: int, stop: int) -> list[int]:
-        if self.stride:
-            return [self.first + i * self.stride for i in range(start, stop)]
-        series = read_series(file, os.path.getsize(self.path), self.path)
-        return [int(at) + self.first - int(series.offsets[0]) for at in series.offsets[start:stop]]
+    def _by_table(self, start: int, stop: int, out: np.ndarray | None) -> np.ndarray:
+        items = destination(start, stop, self.shape, self.dtype, out, self.item_axes)
+        if not items.size:
+            return items
+        path = self.even.path
+        with opened(path) as file:
+            offsets = read_series(file, os.path.getsize(path), path).offsets
+            for i, at in enumerate(offsets[start:stop] + (self.even.offset - int(offsets[0]))):
+                exactly(file, items[i].data.cast("B"), int(at), str(start + i))
+        if np.dtype(self.even.stored) != self.dtype:
+            items.byteswap(inplace=True)
+        return items

@@ -17,8 +17,9 @@ from zarr.buffer.cpu import NDBuffer
 from zarr.storage import LocalStore, WrapperStore, ZipStore
 
 from exitwave.core.errors import FormatError, InputError
-from exitwave.io.readers.frames import arranged, destination, readable_type
-from exitwave.io.readers.hdf5.frames import natural_chunk, selections
+from exitwave.core.records import record
+from exitwave.io.readers.frames import arranged, readable_type
+from exitwave.io.readers.stored import StoredFrames, natural_chunk
 
 # what zarr and its codecs raise for damaged metadata, damaged chunks and stores that are gone
 DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, zlib.error, zipfile.BadZipFile)
@@ -69,7 +70,7 @@ def opened(path: str) -> Iterator[Any]:
         raise _damage(path, error) from error
 
 
-def frames_of(path: str, array: Any, scan_shape: tuple[int, int] | None = None, item_axes: int = 2) -> "ZarrFrames":
+def frames_of(path: str, array: Any, scan_shape: tuple[int, int] | None = None, item_axes: int = 2) -> StoredFrames:
     """The frames (or, with one item axis, the spectra) of an array of an open store, arranged by the scan shape where one is given.
 
     Raises:
@@ -80,73 +81,50 @@ def frames_of(path: str, array: Any, scan_shape: tuple[int, int] | None = None, 
     dtype = readable_type(np.dtype(array.dtype), what)
     stored = tuple(array.shape)
     shape = arranged(stored, scan_shape, what, item_axes)
-    return ZarrFrames(path, array.path, shape, stored, dtype.str, natural_chunk(stored, tuple(array.chunks), item_axes), item_axes)
+    return StoredFrames(ZarrArray(path=path, name=array.path, shape=stored), shape, dtype.str, natural_chunk(stored, tuple(array.chunks), item_axes),
+                        item_axes)
 
 
-class ZarrFrames:
-    """Items of a Zarr array. The store is opened at the first read in each process.
+@record
+class ZarrArray:
+    """The array `name` of a Zarr store. Chunks that were never written read as its fill value, as Zarr has it."""
 
-    `natural_chunk` counts the items of a chunk, also where a shard holds many of them.
-    """
-
-    __slots__ = ("_array", "_process", "array", "item_axes", "natural", "path", "shape", "stored", "stored_shape")
-
-    def __init__(self, path: str, array: str, shape: tuple[int, ...], stored_shape: tuple[int, ...], stored: str, natural: int,
-                 item_axes: int = 2) -> None:
-        self.path, self.array, self.shape, self.stored_shape, self.stored = path, array, shape, stored_shape, stored
-        self.natural, self.item_axes = natural, item_axes
-        self._array: Any = None
-        self._process = 0
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ZarrFrames, (self.path, self.array, self.shape, self.stored_shape, self.stored, self.natural, self.item_axes)
+    path: str
+    name: str
+    shape: tuple[int, ...]
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.stored)
+    def damage(self) -> tuple[type[Exception], ...]:
+        return DAMAGE
 
-    @property
-    def natural_chunk(self) -> int:
-        return self.natural
-
-    def close(self) -> None:
-        """Let go of the store; the next read opens it again."""
-        self._array = None
-
-    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
-        """Items start:stop as (n, *item), into `out` where given. Chunks that were never written read as the array's fill value, as Zarr has it.
+    def opened(self) -> Any:
+        """The array over a store that checks its chunks.
 
         Raises:
-            InputError: a range outside the scan, an `out` that does not fit, or a store that is gone.
-            FormatError: the store is damaged.
+            InputError: the store is gone.
+            FormatError: the array is no longer the one that was found.
         """
-        frames = destination(start, stop, self.shape, self.dtype, out, self.item_axes)
-        if not frames.size:
-            return frames
-        try:
-            array = self._open()
-            for source, at, end in selections(start, stop, self.stored_shape[: len(self.stored_shape) - self.item_axes]):
-                target = frames[at:end].reshape([s.stop - s.start for s in source] + list(frames.shape[1:]))
-                if np.dtype(array.dtype) == self.dtype:
-                    array.get_basic_selection(source or ..., out=NDBuffer.from_numpy_array(target))
-                else:
-                    target[...] = array[source or ...]
-        except DAMAGE as error:
-            self._array = None
-            raise _damage(self.path, error, f"frames {start}:{stop} of {self.path} cannot be read") from error
-        return frames
+        if not os.path.exists(self.path):
+            raise InputError(f"there is no {self.path}")
+        store = CheckedStore(_store(self.path))
+        array = zarr.open_array(store, path=self.name, mode="r")
+        store.blosc = array.shards is None and _blosc(array)
+        if tuple(array.shape) != self.shape:
+            raise FormatError(f"{self.path} has changed since it was opened", expected=self.shape, got=tuple(array.shape))
+        return array
 
-    def _open(self) -> Any:
-        if self._array is None or self._process != os.getpid():
-            if not os.path.exists(self.path):
-                raise InputError(f"there is no {self.path}")
-            store = CheckedStore(_store(self.path))
-            array = zarr.open_array(store, path=self.array, mode="r")
-            store.blosc = array.shards is None and _blosc(array)
-            if tuple(array.shape) != self.stored_shape:
-                raise FormatError(f"{self.path} has changed since it was opened", expected=self.stored_shape, got=tuple(array.shape))
-            self._array, self._process = array, os.getpid()
-        return self._array
+    def fill(self, node: Any, source: tuple[slice, ...], target: np.ndarray) -> None:
+        """Without a copy where the bytes lie in the machine's order."""
+        if np.dtype(node.dtype) == target.dtype:
+            node.get_basic_selection(source or ..., out=NDBuffer.from_numpy_array(target))
+        else:
+            target[...] = node[source or ...]
+
+    def close(self, node: Any) -> None:
+        node.store.close()
+
+    def refusal(self, error: Exception, what: str) -> FormatError | InputError:
+        return _damage(self.path, error, f"{what} of {self.path} cannot be read")
 
 
 class CheckedStore(WrapperStore[Any]):
