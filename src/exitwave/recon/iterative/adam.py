@@ -1,0 +1,120 @@
+"""Adam over the leaves, batch by batch, in an order that a seed fixes."""
+
+from collections.abc import Mapping
+from dataclasses import field
+from math import cos, pi
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exitwave.core import record
+from exitwave.core.seeds import DEFAULT_SEED, generator_at
+from exitwave.recon.iterative.constraints import Constraint
+from exitwave.recon.iterative.problem import Leaves, Problem, loss_of, read_at
+
+RATES: Mapping[str, float] = {
+    "phase": 1e-2, "modes": 1e-2, "aberrations_A": 1.0, "positions_px": 0.05, "affine": 1e-4, "lines_px": 0.02, "dz_A": 0.1, "tilt_mrad": 0.05,
+    "source_A": 0.01, "focal_spread_A": 1.0, "psf_px": 0.01, "background": 1e-2,
+}
+SLOW = ("positions_px", "lines_px")  # each belongs to few patterns: it moves once an iteration, by the gradient of all of them
+
+
+@record
+class State:
+    """Leaves, first and second moments of each, steps taken by each, and iterations done. Everything that a run continues from."""
+
+    leaves: dict[str, Tensor]
+    first: dict[str, Tensor]
+    second: dict[str, Tensor]
+    steps: dict[str, int]
+    iteration: int
+
+
+@record
+class Adam:
+    """Kingma & Ba, arXiv 1412.6980, with one step length a leaf, falling as a cosine to `last` of itself over `iterations`.
+
+    `rates` are in the leaf's own units (modes: parts of their root mean square inside the aperture); `begin` says after how many iterations a leaf
+    starts to move; `constraints` act after every iteration. `batch` patterns make a step.
+    """
+
+    iterations: int
+    batch: int = 32
+    rates: Mapping[str, float] = field(default_factory=dict)
+    begin: Mapping[str, int] = field(default_factory=dict)
+    constraints: tuple[Constraint, ...] = ()
+    last: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.999)
+    seed: int = DEFAULT_SEED
+
+    def start(self, problem: Problem) -> State:
+        leaves = {name: value.detach().clone() for name, value in problem.leaves.items()}
+        zeros = {name: torch.zeros_like(leaves[name]) for name in problem.free}
+        second = {name: torch.zeros(leaves[name].shape, dtype=leaves[name].real.dtype) for name in problem.free}
+        return State(leaves=leaves, first=zeros, second=second, steps=dict.fromkeys(problem.free, 0), iteration=0)
+
+    def step(self, problem: Problem, state: State) -> tuple[State, Mapping[str, float]]:
+        seen = torch.nonzero(~problem.held).reshape(-1)
+        order = seen[torch.from_numpy(generator_at(self.seed, state.iteration).permutation(len(seen)))]
+        moving = [name for name in problem.free if state.iteration >= self.begin.get(name, 0)]
+        total, slow = 0.0, {name: torch.zeros_like(state.leaves[name]) for name in moving if name in SLOW}
+        for index in order.split(self.batch):
+            total += self._batch(problem, state, index, len(seen), moving, slow)
+        for name, gradient in slow.items():
+            self._move(problem, state, name, gradient)
+        for constraint in self.constraints:
+            state.leaves.update(constraint(problem.setup, state.leaves, state.iteration))
+        figures = {"loss": total / len(seen), **self._held(problem, state.leaves)}
+        return State(leaves=state.leaves, first=state.first, second=state.second, steps=state.steps, iteration=state.iteration + 1), figures
+
+    def finish(self, problem: Problem, state: State) -> Leaves:
+        return {name: value.detach().clone() for name, value in state.leaves.items()}
+
+    def _batch(self, problem: Problem, state: State, index: Tensor, patterns: int, moving: list[str], slow: dict[str, Tensor]) -> float:
+        leaves = {name: value.detach().requires_grad_(name in moving) for name, value in state.leaves.items()}
+        loss = loss_of(problem, leaves, index, read_at(problem.frames, index))
+        share = len(index) / patterns
+        priced = loss + share * sum((penalty(leaves) for penalty in problem.penalties), torch.zeros((), dtype=loss.dtype))
+        gradients = torch.autograd.grad(priced, [leaves[name] for name in moving], allow_unused=True)
+        for name, gradient in zip(moving, gradients, strict=True):
+            if gradient is None:
+                continue
+            if name in slow:
+                slow[name] += gradient
+            else:
+                self._move(problem, state, name, gradient)
+        return float(loss.detach())
+
+    def _move(self, problem: Problem, state: State, name: str, gradient: Tensor) -> None:
+        """One step of one leaf, in place."""
+        first, second, (b1, b2) = state.first[name], state.second[name], self.betas
+        state.steps[name] += 1
+        first.mul_(b1).add_(gradient, alpha=1 - b1)
+        flat = torch.view_as_real(gradient) if gradient.is_complex() else gradient
+        square = flat.square().sum(-1) if gradient.is_complex() else flat.square()
+        second.mul_(b2).add_(square, alpha=1 - b2)
+        n = state.steps[name]
+        rate = self.rates.get(name, RATES[name]) * self._decay(state.iteration)
+        if name == "modes":
+            rate = rate * _scale(problem, state.leaves["modes"])
+        root = second.sqrt().div_((1 - b2**n) ** 0.5)
+        root += 1e-8 * float(root.max()) + 1e-30
+        state.leaves[name] -= first * (rate / (1 - b1**n) / root)
+
+    def _decay(self, iteration: int) -> float:
+        return self.last + (1 - self.last) * 0.5 * (1 + cos(pi * min(1.0, iteration / max(1, self.iterations))))
+
+    def _held(self, problem: Problem, leaves: Leaves) -> dict[str, float]:
+        """The loss of a pattern held out."""
+        held = torch.nonzero(problem.held).reshape(-1)
+        if not len(held):
+            return {}
+        with torch.no_grad():
+            total = sum(float(loss_of(problem, leaves, index, read_at(problem.frames, index))) for index in held.split(256))
+        return {"held_out": total / len(held)}
+
+
+def _scale(problem: Problem, modes: Tensor) -> float:
+    """Root mean square of the strongest mode inside the aperture."""
+    return float(np.sqrt(float((modes.abs() ** 2).sum((1, 2)).max()) / float((problem.setup.inside > 0.5).sum())))
