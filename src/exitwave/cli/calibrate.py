@@ -16,8 +16,9 @@ from exitwave.cli.words import table_of
 from exitwave.cli.work import dead_px, save_calibrated
 from exitwave.core import CalibrationError
 from exitwave.data import Calibration, Dataset4D
-from exitwave.io.recipes import Document, Recipe, calibration_in, plain, section_of
+from exitwave.io.recipes import Document, Recipe, calibration_in, plain, record_of, section_of
 from exitwave.recon.calibrate import Calibrated, Prior, calibrate
+from exitwave.recon.options import CalibrateOptions
 
 JSON_KEYS = (
     "rotation_deg",
@@ -97,8 +98,11 @@ def check_possible(known: Calibration, shape: tuple[int, int, int, int]) -> None
             )
 
 
-def asked_of(recipe: str | None, sets: Sequence[str], twin: str | None, optics: Mapping[str, Any]) -> Recipe:
-    """What is asked and known, as a recipe of kind calibrate: the file (also a calibration), --set on top, flags on top of that.
+def asked_of(
+    recipe: str | None, sets: Sequence[str], twin: str | None, optics: Mapping[str, Any], order: int | None = None, fit: tuple[str, ...] = ()
+) -> Recipe:
+    """What is asked and known, as a recipe of kind calibrate: the file (also a calibration), --set on top, flags on top of that. A calibration
+    says what was asked for when it was made, and that is asked for again.
 
     Raises:
         InputError, FormatError: as `exitwave.cli.recipes.loaded`.
@@ -106,8 +110,10 @@ def asked_of(recipe: str | None, sets: Sequence[str], twin: str | None, optics: 
     document = Document(tree={"kind": "calibrate"}, lines={}, what="what is asked") if recipe is None else document_in(recipe)
     given = checked_for(document, ("calibrate", "calibration"), sets)
     known = overridden(calibration_in(given.values.calibration), **optics)
-    chosen = twin or (given.values.twin if given.kind == "calibrate" else "positive-phase")
-    return made("calibrate", {"twin": chosen, "calibration": plain(section_of(known))})
+    before = given.values if given.kind == "calibrate" else given.values.asked
+    options = CalibrateOptions() if before is None else record_of(CalibrateOptions, before)
+    tree = {"twin": twin or options.twin, "order": order or options.order, "fit": fit or options.fit}
+    return made("calibrate", {**tree, "calibration": plain(section_of(known))})
 
 
 def run(
@@ -119,14 +125,12 @@ def run(
     budget: int,
     force: bool,
     as_json: bool,
-    order: int = 1,
-    fit: tuple[str, ...] = (),
 ) -> None:
     """Calibrate, write the recipe and the picture, say what was found. A rotation that is asked for settles the twin."""
     said = calibration_in(asked.values.calibration)
     known = layered(data.calibration, said)
     started = perf_counter()
-    found = measured(data, known, asked.values.twin, typed_rotation(said), budget, order, fit)
+    found = measured(data, known, asked.values.twin, typed_rotation(said), budget, asked.values.order, asked.values.fit)
     seconds = perf_counter() - started
     save_calibrated(found, output=output, png=png, what=os.path.basename(str(data.origin["path"])), force=force, asked=asked)
     if as_json:

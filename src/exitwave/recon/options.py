@@ -19,9 +19,25 @@ FACTORS = range(1, 17)
 
 @record
 class CalibrateOptions:
-    """How a scan is calibrated from its own counts."""
+    """How a scan is calibrated from its own counts; `order` and `fit` as `exitwave.recon.calibrate.calibrate` has them.
+
+    Raises:
+        InputError: an order outside 1 to 3, a name that cannot be fitted.
+    """
 
     twin: Twin = "positive-phase"
+    order: int = 1
+    fit: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_orders(self.order, self.fit)
+
+
+def _check_orders(order: int, fit: tuple[str, ...]) -> None:
+    if order != 1 or fit:
+        from exitwave.recon.calibrate.refine import layout_of  # scipy's optimisers are not loaded for every recipe
+
+        layout_of(order, fit)
 
 
 @record
@@ -44,11 +60,12 @@ QUANTITIES = ("correct", "halves", "vacuum_A", "sections_A", "slices_A", "amplit
 
 @record
 class ReconstructOptions:
-    """Which image is made. `calibrate` measures rotation, handedness and aberrations first, with `twin`. The rest is what `Quantities` says.
+    """Which image is made. `calibrate` measures rotation, handedness and aberrations first, with `twin`, `order` and `fit`. The rest is what
+    `Quantities` says.
 
     Raises:
         InputError: an unknown method (with a suggestion), an upsampling factor outside 1 to 16, depths that do not ascend, depths that the method
-            has no images for.
+            has no images for, aberrations that cannot be fitted.
     """
 
     method: str
@@ -62,6 +79,8 @@ class ReconstructOptions:
     slices_A: tuple[float, ...] | None = None
     amplitude: bool = False
     validity: bool = False
+    order: int = 1
+    fit: tuple[str, ...] = ()
 
     @property
     def quantities(self) -> Quantities:
@@ -72,6 +91,7 @@ class ReconstructOptions:
     def __post_init__(self) -> None:
         check_method(self.method)
         _check_depths(self)
+        _check_orders(self.order, self.fit)
         if self.amplitude and self.method not in (*OPTIMAL, "wdd"):
             raise InputError(f"{self.method} makes phase images only", expected=", ".join((*OPTIMAL, "wdd")))
         _check_upsample(self.upsample)
@@ -79,8 +99,8 @@ class ReconstructOptions:
 
 @record
 class FuseOptions:
-    """How phase and dark field become one image: the phase's method, image pixels per scan step, azimuthal wedges that the dark field is made of, and
-    where it begins, in radii of the bright disk.
+    """How phase and dark field become one image: the phase's method, image pixels per scan step, azimuthal wedges that the dark field is made of,
+    where it begins, in radii of the bright disk, and what half images are made from.
 
     Raises:
         InputError: an unknown method (with a suggestion), a number out of range.
@@ -90,6 +110,7 @@ class FuseOptions:
     upsample: int = 1
     wedges: int = 16
     inner: float = INNER
+    halves: Halves = "pixels"
 
     def __post_init__(self) -> None:
         check_method(self.method)
@@ -115,7 +136,10 @@ def _check_depths(options: ReconstructOptions) -> None:
         raise InputError(f"{options.method} does not solve for slices", expected=", ".join(OPTIMAL), remedy="or ask for sections")
 
 
-CALIBRATE_MEANING: Mapping[str, str] = MappingProxyType({"twin": TWIN})
+ORDER = "aberrations up to this radial order are tried and kept where they stand out: 1, 2 or 3"
+FIT = "fitted whatever their size: C21, C23, C30, C32, C34, centre, scale"
+CALIBRATE_MEANING: Mapping[str, str] = MappingProxyType({"twin": TWIN, "order": ORDER, "fit": FIT})
+HALVES = "what half images are made from: detector pixels, or counts dealt out at random (one count per electron only)"
 UPSAMPLE = "image pixels per scan step, 1 to 16; `exitwave plan` says how many the optics hold"
 FUSE_MEANING: Mapping[str, str] = MappingProxyType(
     {
@@ -123,6 +147,7 @@ FUSE_MEANING: Mapping[str, str] = MappingProxyType(
         "upsample": UPSAMPLE,
         "wedges": "azimuthal detectors that the dark field is made of, 4 to 256",
         "inner": "where the dark field begins, in radii of the bright disk",
+        "halves": HALVES,
     }
 )
 RECONSTRUCT_MEANING: Mapping[str, str] = MappingProxyType(
@@ -131,12 +156,14 @@ RECONSTRUCT_MEANING: Mapping[str, str] = MappingProxyType(
         "upsample": UPSAMPLE,
         "calibrate": "true measures rotation, handedness and aberrations from the scan first",
         "correct": "true divides the transfer out as far as the half images hold signal",
-        "halves": "what half images are made from: detector pixels, or counts dealt out at random (one count per electron only)",
+        "halves": HALVES,
         "vacuum_A": "a box [y0, x0, y1, x1] in A whose mean phase is zero; null: none",
         "sections_A": "depths in A that the scan is refocused to, ascending, downstream positive; null: none",
         "slices_A": "depths in A of slices that are solved for together (lsq, obf, wiener); null: none",
         "amplitude": "true solves for the log-amplitude beside the phase (lsq, obf, wiener; wdd always does)",
         "validity": "true reports whether the scan is what linear methods take it for: weak, thin, counted with the noise that is stated",
         "twin": f"with calibrate: true, {TWIN}",
+        "order": f"with calibrate: true, {ORDER}",
+        "fit": f"with calibrate: true, {FIT}",
     }
 )

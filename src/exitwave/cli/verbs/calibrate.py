@@ -1,6 +1,7 @@
 """exitwave calibrate: what a scan says about its own instrument."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -16,7 +17,29 @@ from exitwave.cli.options import (
     work_options,
 )
 
+FC = TypeVar("FC", bound=Callable[..., Any])
 TWINS = ("positive-phase", "underfocus", "overfocus", "none")
+
+
+def order_options(when: str) -> Callable[[FC], FC]:
+    """--order and --fit; `when` says under what condition they count."""
+
+    def decorate(command: FC) -> FC:
+        command = click.option(
+            "--fit", metavar="NAME,...", help=f"{when}Fitted whatever their size: C21, C23, C30, C32, C34, centre, scale (of the detector)."
+        )(command)
+        about = (
+            f"{when}Aberrations to this radial order are tried, and kept where they stand out and reach 0.1 rad at the aperture's edge: "
+            "1 C10 C12, 2 C21 C23, 3 C30 C32 C34.  [default: 1]"
+        )
+        return click.option("--order", type=click.IntRange(1, 3), help=about)(command)
+
+    return decorate
+
+
+def names_in(text: str | None) -> tuple[str, ...]:
+    """The names in "C21, scale"."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 @click.command(name="calibrate")
@@ -29,9 +52,7 @@ TWINS = ("positive-phase", "underfocus", "overfocus", "none")
     help="What settles rotation + 180 degrees with the opposite defocus and phase [default: positive-phase]. "
     "--rotation-deg (within 90 degrees) settles it too.",
 )
-@click.option("--order", type=click.IntRange(1, 3), default=1, show_default=True,
-              help="Aberrations to this radial order are tried and kept where they stand out: 1 C10 C12, 2 C21 C23, 3 C30 C32 C34.")
-@click.option("--fit", metavar="NAME,...", help="Fitted whatever their size: C21, C23, C30, C32, C34, centre, scale (of the detector).")
+@order_options("")
 @recipe_option
 @set_option
 @calibration_options
@@ -45,7 +66,7 @@ def command(
     output: str | None,
     png: str | None,
     twin: str | None,
-    order: int,
+    order: int | None,
     fit: str | None,
     recipe: str | None,
     sets: tuple[str, ...],
@@ -74,18 +95,8 @@ def command(
     from exitwave.cli.session import begin, check_outputs, opened
 
     corrections = taken(optics)
-    asked = asked_of(recipe, sets, twin, optics)
+    asked = asked_of(recipe, sets, twin, optics, order, names_in(fit))
     check_outputs(force, output, png)
     budget = begin(threads, memory)
     data = corrected(opened(file, reader=reader, shape=shape, dtype=dtype, scan_shape=scan_shape), corrections)
-    run(
-        data,
-        asked,
-        output=output,
-        png=png,
-        budget=budget,
-        force=force,
-        as_json=as_json,
-        order=order,
-        fit=tuple(name.strip() for name in (fit or "").split(",") if name.strip()),
-    )
+    run(data, asked, output=output, png=png, budget=budget, force=force, as_json=as_json)

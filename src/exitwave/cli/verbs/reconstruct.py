@@ -7,7 +7,7 @@ import click
 
 from exitwave.cli.options import Step, Unit, about_options, device_option, image_options, recipe_option, scan_options, set_option
 from exitwave.cli.quantity_flags import quantities_taken, quantity_options
-from exitwave.cli.verbs.calibrate import TWINS
+from exitwave.cli.verbs.calibrate import TWINS, names_in, order_options
 
 
 @click.command(name="reconstruct")
@@ -20,6 +20,7 @@ from exitwave.cli.verbs.calibrate import TWINS
 @click.option(
     "--twin", type=click.Choice(TWINS), help="With --calibrate: what settles the 180-degree twin.  [default: positive-phase]"
 )
+@order_options("With --calibrate: ")
 @click.option("--upsample", type=int, help="Image pixels per scan step; `exitwave plan` says how many the optics hold.  [default: 1]")
 @click.option("--positions", help="Scan on no raster: FILE.npy, FILE.csv or FILE.h5::/path with y, x in A for each frame. CXI files bring theirs.")
 @click.option("--pitch-A", "pitch_A", type=Unit("A"), help="With positions: image pixel.  [default: wavelength / 4 semi-angle]")
@@ -38,6 +39,8 @@ def command(
     sets: tuple[str, ...],
     calibrate_first: bool,
     twin: str | None,
+    order: int | None,
+    fit: str | None,
     upsample: int | None,
     positions: str | None,
     pitch_A: float | None,
@@ -65,7 +68,10 @@ def command(
     quantities, points = quantities_taken(options)
     flags = scan_flags(options)
     asked, known = asked_of(
-        recipe, sets, {**quantities, "method": method, "upsample": upsample, "calibrate": calibrate_first or None, "twin": twin}
+        recipe,
+        sets,
+        {**quantities, "method": method, "upsample": upsample, "calibrate": calibrate_first or None, "twin": twin, "order": order,
+         "fit": names_in(fit) or None},
     )
     only_cpu(device)
     making = Making(hashed=not no_hash, about=about_of(about))
