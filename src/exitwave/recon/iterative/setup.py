@@ -76,8 +76,10 @@ def set_up(
     filled = diameter * pixel
     factor = oversample or (1 if filled <= FILLED else 2)
     if filled > FILLED * 2.5:
-        raise CalibrationError("the probe is larger than the camera's pixels can hold", expected=f"a diameter up to {2 / pixel:.4g} A",
-                               got=f"{diameter:.4g} A", remedy="record with less defocus or smaller camera pixels, or check --aberration and --detector-mrad")
+        raise CalibrationError(
+            "the probe is larger than the camera's pixels can hold", expected=f"a diameter up to {2 / pixel:.4g} A", got=f"{diameter:.4g} A",
+            remedy="record with less defocus or smaller camera pixels, or check --aberration and --detector-mrad",
+        )
     raster = shape[:2] if positions_A is None else None
     scan_A = _raster_A(g) if positions_A is None else positions_A.to(torch.float64)
     _check_overlap(scan_A, diameter, raster, g.scan.pitch_A)
@@ -161,8 +163,10 @@ def _check_overlap(scan_A: Tensor, diameter: float, raster: tuple[int, int] | No
     step = max(step_A) if raster else float(np.sqrt(np.prod(np.ptp(scan_A.numpy(), axis=0)) / len(scan_A)))
     overlap = 1 - step / diameter
     if overlap < LEAST_OVERLAP:
-        raise InputError("neighbouring positions overlap too little to be joined", expected=f"at least {LEAST_OVERLAP:.0%} of the probe's diameter",
-                         got=f"{overlap:.0%}: steps of {step:.4g} A, a probe of {diameter:.4g} A", remedy="scan finer or defocus more, or check --aberration")
+        raise InputError(
+            "neighbouring positions overlap too little to be joined", expected=f"at least {LEAST_OVERLAP:.0%} of the probe's diameter",
+            got=f"{overlap:.0%}: steps of {step:.4g} A, a probe of {diameter:.4g} A", remedy="scan finer or defocus more, or check --aberration",
+        )
 
 
 def _or_middle(value: object, n: int) -> float:
