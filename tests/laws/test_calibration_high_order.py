@@ -103,7 +103,7 @@ def test_stated_errors_are_the_scatter_of_repeats() -> None:
     truth = np.array([*TRUTH[:7], TRUTH[12]])
     pulls, edge, claimed = [], [], []
     for seed in range(5):
-        p = problem(truth, layout, transpose=True, snr=0.7, seed=seed)
+        p = problem(truth, layout, transpose=True, snr=0.8, seed=seed, frequencies=90)
         found = refine(p.s, p.optics, blind_fit(TRUTH, FULL, p), layout, wanted=("C21", "C23"))
         units = layout.units(p.optics)
         sigma = np.sqrt(np.diag(found.covariance))

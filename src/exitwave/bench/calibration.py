@@ -1,8 +1,9 @@
 """Truth benchmark of blind calibration: known optics, several specimens, random seeds, an uncertainty for every figure."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import pi
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from exitwave.wave import Experiment, FarField, Illumination, Pixels, Specimen, 
 ENERGY_EV, SEMIANGLE_MRAD, STEP_A, DOSE_E_PER_A2 = 200e3, 10.0, 0.6, 1e4
 SCAN, DETECTOR, PITCH_A = 128, 64, 0.4
 CENTRE_PX = (31.6, 31.3)
+PIXEL_MRAD = 4 * SEMIANGLE_MRAD / DETECTOR
+BATCH = 32  # positions that are simulated at once
 
 
 @record
@@ -67,14 +70,18 @@ def specimen_phase(name: str, grid: Grid, seed: int) -> torch.Tensor:
 
 
 def scan_of(name: str, optics: Optics, seed: int) -> Dataset4D:
-    """Poisson counts of a whole 4D scan, 128 x 128 x 64 x 64, whose file knows energy, semi-angle, step and detector angle only.
+    """Poisson counts of a whole 4D scan at 1e4 e/A^2, as `drawn` from `means_of`."""
+    return drawn(means_of(name, optics, seed), DOSE_E_PER_A2, seed)
+
+
+def means_of(name: str, optics: Optics, seed: int, more: Mapping[str, float] = MappingProxyType({})) -> np.ndarray:
+    """Expected electrons (positions, ky, kx) of one electron a position, 128 x 128 x 64 x 64; `more` aberrations beside C10 and C12.
 
     The window is the whole periodic field, so its frequencies are half as wide as a detector pixel and finite pixels are simulated.
     """
     beam = Beam.electron(ENERGY_EV)
     grid = Grid(shape=(round(SCAN * STEP_A / PITCH_A),) * 2, pitch_A=(PITCH_A, PITCH_A))
-    lens = aberrations({"C10_A": optics.c10_A, "C12_A": optics.c12_A, "phi12_deg": optics.phi12_deg})
-    pixel_mrad = 4 * SEMIANGLE_MRAD / DETECTOR
+    lens = aberrations({"C10_A": optics.c10_A, "C12_A": optics.c12_A, "phi12_deg": optics.phi12_deg, **more})
     x = Experiment(
         beam=beam,
         illumination=Illumination(grid=grid, modes=probe(grid, beam, semiangle_mrad=SEMIANGLE_MRAD, aberrations=lens)[None]),
@@ -83,17 +90,25 @@ def scan_of(name: str, optics: Optics, seed: int) -> Dataset4D:
         scan=raster_scan((SCAN, SCAN), (STEP_A, STEP_A)),
         detectors=(
             Pixels(
-                shape=(DETECTOR, DETECTOR), pitch_mrad=pixel_mrad, centre_px=CENTRE_PX, rotation_deg=optics.rotation_deg, transpose=optics.transpose
+                shape=(DETECTOR, DETECTOR), pitch_mrad=PIXEL_MRAD, centre_px=CENTRE_PX, rotation_deg=optics.rotation_deg, transpose=optics.transpose
             ),
         ),
-        dose_e=torch.tensor(DOSE_E_PER_A2 * STEP_A**2),
+        dose_e=torch.tensor(1.0),
     )
-    frames = np.empty((SCAN * SCAN, DETECTOR, DETECTOR), np.uint16)
-    batch = 32
+    frames = np.empty((SCAN * SCAN, DETECTOR, DETECTOR), np.float32)
     with torch.inference_mode():
-        for start in range(0, SCAN * SCAN, batch):
-            (mean,) = expected(x, torch.arange(start, start + batch))
-            frames[start : start + batch] = counts(mean, generator_at(seed, start)).numpy()
+        for start in range(0, SCAN * SCAN, BATCH):
+            (mean,) = expected(x, torch.arange(start, start + BATCH))
+            frames[start : start + BATCH] = mean.numpy()
+    return frames
+
+
+def drawn(means: np.ndarray, dose_e_per_A2: float, seed: int) -> Dataset4D:
+    """A scan of Poisson counts whose file knows energy, semi-angle, step and detector angle only."""
+    frames = np.empty(means.shape, np.uint16)
+    for start in range(0, len(means), BATCH):
+        mean = torch.from_numpy(means[start : start + BATCH]) * (dose_e_per_A2 * STEP_A**2)
+        frames[start : start + BATCH] = counts(mean, generator_at(seed, start)).numpy()
 
     def given(value: float) -> Quantity:
         return Quantity(value=value, source="given")
@@ -101,7 +116,7 @@ def scan_of(name: str, optics: Optics, seed: int) -> Dataset4D:
     known = Calibration(
         energy_eV=given(ENERGY_EV),
         semiangle_mrad=given(SEMIANGLE_MRAD),
-        detector_mrad=given(pixel_mrad),
+        detector_mrad=given(PIXEL_MRAD),
         scan_step_y_A=given(STEP_A),
         scan_step_x_A=given(STEP_A),
     )

@@ -50,6 +50,9 @@ CASES: Mapping[str, Case] = MappingProxyType({
     "reading": Case(about="own readers beside RosettaSciIO and LiberTEM where they are installed", function="exitwave.bench.reading:rows"),
     "fusion": Case(about="phase and dark field fused against known specimens, many repeats (--runs)", function="exitwave.bench.fusion:rows"),
     "calibration": Case(about="blind calibration against known optics, many seeds (--runs)", function="exitwave.bench.registry:calibration"),
+    "orders": Case(
+        about="calibration to third order: terms found, missed and made up, 20 to 1e4 e/A^2 (--runs: seeds)", function="exitwave.bench.orders:rows"
+    ),
 })
 
 
