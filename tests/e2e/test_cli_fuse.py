@@ -100,6 +100,22 @@ def test_a_recipe_of_another_kind_lends_its_calibration(scan: Path, tmp_path: Pa
     assert (made.recipe["method"], made.recipe["upsample"]) == ("obf", 1) and made.calibration.aberrations["C10_A"].value == -150
 
 
+def test_dealt_halves_are_told_and_made_again(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["fuse", str(scan), "--inner", "1.2", *OPTICS]
+    pixels = told([*args, "-o", str(tmp_path / "a.h5")], capsys)
+    dealt = told([*args, "--halves", "counts", "-o", str(tmp_path / "b.h5")], capsys)
+    assert (pixels["metrics"]["half_sets"], dealt["metrics"]["half_sets"]) == ("pixels", "counts")
+    one, other = (exitwave.io.read_result(tmp_path / name) for name in ("a.h5", "b.h5"))
+    assert other.recipe["halves"] == "counts" and "dealt" in other.images["half_b"].title and "pixels" in one.images["half_b"].title
+    assert np.abs(other.images["half_a"].array - one.images["half_a"].array).max() > 1e-3
+    said = told(["rerun", str(tmp_path / "b.h5"), "-o", str(tmp_path / "c.h5")], capsys)
+    assert said["metrics"]["largest_difference_rad"] <= 1e-6
+    again = exitwave.io.read_result(tmp_path / "c.h5")
+    np.testing.assert_allclose(again.images["half_a"].array, other.images["half_a"].array, atol=1e-6)
+    np.save(tmp_path / "gain.npy", np.full((24, 28), 1.5))
+    assert "whole counts" in refused([*args, "--halves", "counts", "--gain", str(tmp_path / "gain.npy"), "-o", str(tmp_path / "d.h5")], capsys)
+
+
 @pytest.mark.parametrize(("asked", "why"), [
     (["--wedges", "3"], "4 to 256"), (["--inner", "-1"], "positive"), (["--upsample", "17"], "1 to 16"), (["-m", "obff"], "did you mean obf"),
     (["--set", "wedge=4"], "did you mean wedges"), (["--set", "inner=wide"], "inner"), (["--inner", "9"], "too near the bright disk"),

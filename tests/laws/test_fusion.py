@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from exitwave.core import aberrations
+from exitwave.core import InputError, aberrations
 from exitwave.data import ArrayFrames
 from exitwave.flow import chunks
 from exitwave.recon.direct.geometry import Geometry, scan_frequencies
 from exitwave.recon.fusion import FusedImage, fuse
 from exitwave.recon.fusion.darkfield import DarkField, dark_field
+from exitwave.recon.fusion.fuse import Halves
 from exitwave.recon.fusion.scattering import Law, fitted_law, wedge_optics, wedge_transfers
 from exitwave.recon.fusion.wedges import Tap, wedges
 from tests.weak import DK, EXTENT_A, poisson, scanned
@@ -133,6 +134,34 @@ def test_no_channel_beats_the_fused_image_and_counts_alone_trust_the_dark_field_
     assert bool((counts.ssnr[sure] > 0.9 * best[sure]).all())
     assert bool((counts.share >= made.share - 1e-12).all())
     assert float(counts.share.max()) > float(made.share.max())
+
+
+@pytest.mark.parametrize("halves", ["pixels", "counts"])
+def test_halves_share_no_noise(halves: Halves) -> None:
+    """Of what is linear: where halves shared noise, it would not be in their difference."""
+    frames, g, _ = crowd()
+    made = [fused(poisson(frames, 3e4, seed), g, halves=halves, seed=seed) for seed in range(6)]
+    one = made[0]
+    for channel in ("phase", "dark"):
+        seen = getattr(one, channel).ctf.abs() > 0.1
+        seen[:, 0] = False
+        stated = getattr(one, channel).noise * SIDES[0] * SIDES[1]
+        parts = [torch.stack([torch.fft.rfft2(h.double()) for h in m.phase.halves]) if channel == "phase" else m.dark.halves for m in made]
+        differences = torch.stack([(p[0] - p[1]) / 2 for p in parts])
+        scatter = differences.var(0, unbiased=True)  # detector pixels differ by what each sees, too, but alike in every repeat
+        assert float((scatter / stated)[seen].mean()) == pytest.approx(1.0, abs=0.12), channel
+    torch.testing.assert_close((one.halves[0] + one.halves[1]) / 2, one.image)
+
+
+def test_dealt_halves_change_neither_image_nor_counts() -> None:
+    frames, g, _ = crowd()
+    data = poisson(frames, 3e4, 1)
+    pixels, counts, other = fused(data, g), fused(data, g, halves="counts"), fused(data, g, halves="counts", seed=5)
+    torch.testing.assert_close(counts.dark.canvas.sum(0), pixels.dark.canvas.sum(0), rtol=1e-12, atol=1e-9)
+    assert float((counts.image - pixels.image).std() / pixels.image.std()) < 0.05  # gain and scatter are measured from the halves
+    assert float((counts.halves[0] - other.halves[0]).std()) > 0.1 * float((counts.halves[0] - counts.halves[1]).std())
+    with pytest.raises(InputError, match="whole counts"):
+        fused(frames, g, halves="counts")
 
 
 def test_a_deeper_section_is_a_change_of_focus() -> None:

@@ -10,7 +10,8 @@ import torch
 
 from exitwave.cli.asked import Known, given
 from exitwave.cli.corrections import known_alive
-from exitwave.cli.saving import NOISE, single
+from exitwave.cli.quantities import check_dealt
+from exitwave.cli.saving import NOISE, half_title, single
 from exitwave.cli.session import Outputs, emit, layered, overridden, peak_bytes, progress
 from exitwave.cli.told import Making, made_from
 from exitwave.cli.work import dead_px, require
@@ -20,7 +21,7 @@ from exitwave.io import Plane, write_result, write_tiff
 from exitwave.plot import Curve, full_plane
 from exitwave.recon.direct.geometry import Geometry, geometry
 from exitwave.recon.fusion import FusedImage, fuse
-from exitwave.recon.options import FuseOptions
+from exitwave.recon.options import FuseOptions, Halves
 from exitwave.signal import RingCorrelation, frc
 
 WANTED = ("fuse", "calibration", "reconstruct")
@@ -34,12 +35,13 @@ class Fused:
     geometry: Geometry
     calibration: Calibration
     rings: RingCorrelation
+    halves: Halves
     seconds: float
 
     @property
     def metrics(self) -> dict[str, Any]:
         """What scripts read beside the image."""
-        return {**metrics_of(self.image, self.geometry), "frc_resolution_A": self.rings.resolution_A()}
+        return {**metrics_of(self.image, self.geometry), "frc_resolution_A": self.rings.resolution_A(), "half_sets": self.halves}
 
 
 def asked_of(recipe: str | None, sets: Sequence[str], flags: Mapping[str, Any]) -> tuple[FuseOptions, Known]:
@@ -75,25 +77,28 @@ def fused(data: Dataset4D, known: Calibration, alive: np.ndarray | None, options
     started = perf_counter()
     g = geometry(known, data.shape, None if alive is None else torch.from_numpy(alive))
     gain = float(known.counts_per_electron.value or 1.0)
+    if options.halves == "counts":
+        check_dealt(data.frames, gain)
     with progress("ff-stem") as tick:
         image = fuse(data.frames, g, method=options.method, upsample=options.upsample, count=options.wedges, inner=options.inner, dispersion=gain,
-                     counts_per_electron=gain, memory_bytes=budget, progress=tick)
+                     counts_per_electron=gain, halves=options.halves, memory_bytes=budget, progress=tick)
     rings = frc(image.halves[0], image.halves[1], image.pitch_A)
-    return Fused(image=image, geometry=g, calibration=known, rings=rings, seconds=perf_counter() - started)
+    return Fused(image=image, geometry=g, calibration=known, rings=rings, halves=options.halves, seconds=perf_counter() - started)
 
 
 def recipe_of(options: FuseOptions, known: Calibration, budget: int, alive: np.ndarray | None) -> dict[str, Any]:
     """The recipe of kind fuse that makes the same image again."""
     return {"schema": 1, "kind": "fuse", "verb": "fuse", "method": options.method, "upsample": options.upsample, "wedges": options.wedges,
-            "inner": options.inner, "memory_bytes": budget, "calibration": known.as_json(), "dead_px": None if alive is None else dead_px(alive)}
+            "inner": options.inner, "halves": options.halves, "memory_bytes": budget, "calibration": known.as_json(),
+            "dead_px": None if alive is None else dead_px(alive)}
 
 
 def save_fused(done: Fused, data: Dataset4D, recipe: Mapping[str, Any], outputs: Outputs, *, force: bool, making: Making) -> tuple[str, ...]:
     """The result file and, where asked, a TIFF and a PNG. Returns what NeXus (NXem) requires of the result and nobody knows."""
     provenance, facts = made_from(data, making)
     metrics = {**done.metrics, "seconds": done.seconds, "peak_bytes": peak_bytes()}
-    lacking = write_result(outputs.result, images=planes_of(done.image), recipe=dict(recipe), calibration=done.calibration, metrics=metrics,
-                           provenance=provenance, facts=facts, force=force)
+    lacking = write_result(outputs.result, images=planes_of(done.image, done.halves), recipe=dict(recipe), calibration=done.calibration,
+                           metrics=metrics, provenance=provenance, facts=facts, force=force)
     if outputs.tiff:
         write_tiff(outputs.tiff, single(done.image.image), done.image.pitch_A, force)
     if outputs.png:
@@ -130,12 +135,12 @@ def metrics_of(done: FusedImage, g: Geometry) -> dict[str, Any]:
     }
 
 
-def planes_of(done: FusedImage) -> list[Plane]:
+def planes_of(done: FusedImage, halves: Halves = "pixels") -> list[Plane]:
     """The images of a result: the fused one first."""
     ny, nx = done.image.shape
     dq = 1 / (ny * done.pitch_A[0]), 1 / (nx * done.pitch_A[1])
-    spatial = {"phase": (done.image, "phase and dark field, fused"), "half_a": (done.halves[0], "half a of the detector pixels"),
-               "half_b": (done.halves[1], "half b of the detector pixels"), "bright": (done.phase.image, f"{done.phase.method} alone")}
+    spatial = {"phase": (done.image, "phase and dark field, fused"), "half_a": (done.halves[0], half_title("a", halves)),
+               "half_b": (done.halves[1], half_title("b", halves)), "bright": (done.phase.image, f"{done.phase.method} alone")}
     fourier = {"ctf": (done.transfer, "", "transfer"), "noise": (done.noise, "rad^2", NOISE),
                "share": (done.share, "", "share of the dark field")}
     dark = Plane(name="dark", array=single(done.dark.canvas.sum(0)), pitch=done.pitch_A, unit="counts", title="tilt-corrected dark field")

@@ -44,10 +44,14 @@ class Depths(click.ParamType):
         return evenly(first, last, int(parts[2]))
 
 
+halves_option = click.option(
+    "--halves", type=click.Choice(["pixels", "counts"]),
+    help="Half images from two sets of detector pixels, or from counts dealt out at random (only where an electron makes one count).  "
+         "[default: pixels]",
+)
 quantity_options = together(
     click.option("--correct", is_flag=True, help="Divide the transfer out as far as the half images say that there is signal (Wiener)."),
-    click.option("--halves", type=click.Choice(["pixels", "counts"]), help="Half images from two sets of detector pixels, or from counts dealt "
-                 "out at random (only where an electron makes one count).  [default: pixels]"),
+    halves_option,
     click.option("--vacuum", "vacuum_A", type=Lengths("Y0,X0,Y1,X1", 4), help="A box in A whose mean phase is taken as zero."),
     click.option("--at", "at_A", type=Lengths("Y,X[,RADIUS]", 2, 3), multiple=True, help="Repeatable: the phase at a point, or over a disk, in A, "
                  "with its standard error."),

@@ -106,7 +106,8 @@ def _direct(repeat: Repeat, outputs: Outputs, force: bool) -> Made:
 
 def _fused(repeat: Repeat, outputs: Outputs, force: bool) -> Made:
     recipe = repeat.recipe
-    options = FuseOptions(method=recipe["method"], upsample=recipe["upsample"], wedges=recipe["wedges"], inner=recipe["inner"])
+    options = FuseOptions(method=recipe["method"], upsample=recipe["upsample"], wedges=recipe["wedges"], inner=recipe["inner"],
+                          halves=recipe.get("halves", "pixels"))
     done = fused(repeat.data, repeat.old.calibration, repeat.alive, options, repeat.budget)
     lacking = save_fused(done, repeat.data, recipe, outputs, force=force, making=repeat.making)
     return Made(title=fused_title(done), image=done.image.image.numpy(), pitch_A=done.image.pitch_A, metrics=done.metrics, lacking=lacking)

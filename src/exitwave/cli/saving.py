@@ -16,6 +16,7 @@ from exitwave.data import Dataset4D
 from exitwave.io import Plane, write_result, write_tiff
 from exitwave.plot import Curve, full_plane
 from exitwave.plot.spectra import significant
+from exitwave.recon.options import Halves
 
 LABELS = {"ssb": "SSB phase", "parallax": "parallax", "flipped-parallax": "parallax, phase-flipped", "icom": "iCOM phase",
           "dpc": "iDPC phase of four quadrants", "obf": "OBF phase", "lsq": "least-squares phase", "wiener": "phase, posterior mean",
@@ -59,7 +60,7 @@ def planes_of(done: Reconstructed) -> list[Plane]:
     ctf, noise = full_plane(image.ctf.numpy().astype(np.complex64), nx), noise_plane(image).astype(np.float32)
     planes = [
         Plane(name="phase", array=single(image.image), pitch=image.pitch_A, unit="rad", title=title_of(done)),
-        *(Plane(name=f"half_{name}", array=single(half), pitch=image.pitch_A, unit="rad", title=f"half {name} of the detector pixels")
+        *(Plane(name=f"half_{name}", array=single(half), pitch=image.pitch_A, unit="rad", title=half_title(name, done.asked.halves))
           for name, half in zip("ab", image.halves, strict=True)),
         Plane(name="ctf", array=ctf, pitch=dq, pitch_unit="1/A", title="transfer of a weak phase"),
         Plane(name="noise", array=noise, pitch=dq, pitch_unit="1/A", unit="rad^2", title=NOISE),
@@ -67,6 +68,11 @@ def planes_of(done: Reconstructed) -> list[Plane]:
     if image.amplitude is not None:
         planes.append(Plane(name="log_amplitude", array=single(image.amplitude), pitch=image.pitch_A, title="log-amplitude"))
     return planes
+
+
+def half_title(name: str, halves: Halves) -> str:
+    """What a half image was made from."""
+    return f"half {name} of the {'detector pixels' if halves == 'pixels' else 'counts, dealt out at random'}"
 
 
 def picture(done: Reconstructed, png: str, force: bool) -> None:

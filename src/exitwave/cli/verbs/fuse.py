@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from exitwave.cli.options import about_options, image_options, recipe_option, scan_options, set_option
+from exitwave.cli.quantity_flags import halves_option
 
 
 @click.command(name="fuse")
@@ -16,6 +17,7 @@ from exitwave.cli.options import about_options, image_options, recipe_option, sc
 @click.option("--upsample", type=int, help="Image pixels per scan step.  [default: 1]")
 @click.option("--wedges", type=int, help="Azimuthal detectors that the dark field is made of.  [default: 16]")
 @click.option("--inner", type=float, help="Where the dark field begins, in radii of the bright disk.  [default: 1.5]")
+@halves_option
 @about_options
 @scan_options
 def command(
@@ -29,6 +31,7 @@ def command(
     upsample: int | None,
     wedges: int | None,
     inner: float | None,
+    halves: str | None,
     about: tuple[str, ...],
     no_hash: bool,
     **options: Any,
@@ -45,7 +48,7 @@ def command(
     from exitwave.cli.told import Making, about_of
 
     flags = scan_flags(options)
-    asked, known = asked_of(recipe, sets, {"method": method, "upsample": upsample, "wedges": wedges, "inner": inner})
+    asked, known = asked_of(recipe, sets, {"method": method, "upsample": upsample, "wedges": wedges, "inner": inner, "halves": halves})
     making = Making(hashed=not no_hash, about=about_of(about))
     check_outputs(flags.force, output, png, tiff)
     budget = begin(flags.threads, flags.memory)

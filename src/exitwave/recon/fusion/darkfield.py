@@ -17,7 +17,7 @@ from exitwave.recon.fusion.wedges import DarkCounts, Wedges
 class DarkField:
     """The tilt-corrected dark field, in its own mean.
 
-    `canvas` (2, y, x): counts of the detector's two halves, deposited, their sum the counts measured. `halves` (2, y, h) spectra (numpy's,
+    `canvas` (2, y, x): counts of the two halves, deposited, their sum the counts measured. `halves` (2, y, h) spectra (numpy's,
     unnormalised) of each half over its mean; `ctf` (y, h): what the spectrum of the atoms' relative density is multiplied by, zero beyond the
     scan's own band; `noise` (y, h): variance of a coefficient of the whole over the count of pixels. `counts` per position.
     """

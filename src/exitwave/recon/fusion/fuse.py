@@ -1,11 +1,15 @@
 """Phase and dark field, one reading of the frames, one image in rad."""
 
+from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from exitwave.core.seeds import DEFAULT_SEED
 from exitwave.data import FrameSource
+from exitwave.data.thinning import thinned
 from exitwave.recon.direct.dense import reconstruct
 from exitwave.recon.direct.geometry import Geometry, scan_frequencies
 from exitwave.recon.direct.image import DirectImage
@@ -14,13 +18,14 @@ from exitwave.recon.fusion.darkfield import DarkField, dark_field
 from exitwave.recon.fusion.gain import Channel, Gain, fitted_gain
 from exitwave.recon.fusion.image import FusedImage, band_above
 from exitwave.recon.fusion.rings import Rings, rings_of, ssnr
-from exitwave.recon.fusion.wedges import INNER, Tap, wedges
+from exitwave.recon.fusion.wedges import INNER, DarkCounts, Tap, wedges
 
 LEAST_CTF, LEAST_DARK = 0.02, 0.1  # transfers below are blind
 SHARED_FROM = 1.0  # SSNR of both channels in the band of the gain
 TAPER = 0.1  # of the band's edge, over which the transfer falls to zero
 TOUCHED = 0.02  # share of the dark field that makes a ring depend on it
 Weigh = Literal["accuracy", "counts"]
+Halves = Literal["pixels", "counts"]
 
 
 def fuse(
@@ -36,6 +41,8 @@ def fuse(
     finite_pixels: bool = True,
     weigh: Weigh = "accuracy",
     limit_invA: float | None = None,
+    halves: Halves = "pixels",
+    seed: int = DEFAULT_SEED,
     memory_bytes: int = 2**30,
     dtype: torch.dtype = torch.complex64,
     progress: Progress = ignore,
@@ -45,19 +52,30 @@ def fuse(
     `count` azimuthal wedges from `inner` aperture radii to the detector's largest ring make the dark field. Depth sections: add z to C10 of `g`.
     `weigh`: "accuracy" counts as the dark field's error what it holds beyond phase and counting noise (its speckle) too; "counts" counting noise
     alone, as the original does: more repeatable, less true. `limit_invA` is where the image ends (default: where the phase method does, at most
-    twice the aperture).
+    twice the aperture). `halves` of both channels are made from two sets of detector "pixels", or from "counts" dealt out at random with `seed`,
+    which takes three readings and is honest only where an electron makes one count (`exitwave.data.thinning`).
     The method is full-field STEM (You et al., arXiv 2512.19460) with radians kept: see docs/physics/fusion.md.
 
     Raises:
-        InputError: a detector too small for a dark field, channels that share no band, and as `exitwave.recon.direct.reconstruct`.
+        InputError: a detector too small for a dark field, channels that share no band, counts to deal out that are not whole, and as
+            `exitwave.recon.direct.reconstruct`.
     """
     w = wedges(g, count, inner)
-    tap = Tap(frames, w)
-    phase = reconstruct(
-        tap, g, method, upsample=upsample, dispersion=dispersion, counts_per_electron=counts_per_electron, finite_pixels=finite_pixels,
-        memory_bytes=memory_bytes, dtype=dtype, progress=progress,
-    )
-    return joined(phase, dark_field(tap.counts(), w, g, upsample, dispersion), g, upsample, weigh, limit_invA)
+
+    def channels(source: FrameSource) -> tuple[DirectImage, DarkCounts]:
+        tap = Tap(source, w)
+        phase = reconstruct(
+            tap, g, method, upsample=upsample, dispersion=dispersion, counts_per_electron=counts_per_electron, finite_pixels=finite_pixels,
+            memory_bytes=memory_bytes, dtype=dtype, progress=progress,
+        )
+        return phase, tap.counts()
+
+    phase, counts = channels(frames)
+    if halves == "counts":
+        (phase_a, dark_a), (phase_b, dark_b) = (channels(half) for half in thinned(frames, seed))
+        phase = replace(phase, halves=(phase_a.image, phase_b.image))
+        counts = replace(counts, images=np.stack([dark.images.sum(0) for dark in (dark_a, dark_b)]))
+    return joined(phase, dark_field(counts, w, g, upsample, dispersion), g, upsample, weigh, limit_invA)
 
 
 def joined(

@@ -14,11 +14,11 @@ from exitwave.recon.fusion.rings import Rings
 class FusedImage:
     """`image` (y, x) in rad, zero mean: the specimen's phase times `transfer` (y, h); `pitch_A` its pitch.
 
-    `noise` (y, h): variance of a Fourier coefficient of `image` (numpy's, unnormalised) over the count of pixels, from counting alone. `halves`:
-    two images from disjoint detector pixels. `share` (y, h): the part of each coefficient that the dark field gave, 0 to 1. `rings` with
-    `ssnr_phase`, `ssnr_dark`, `ssnr` (n,), one definition for all (`rings.ssnr`). `gain`: rad for one unit of the dark field's mean, its error and
-    whether one gain suits the data. `model_based` (low, high) in 1/A: where a dark field that needs more than one gain shaped the image; None
-    where one gain is enough. `mean_rad`: what the dark field says the mean phase is, vacuum being zero, in the same trust as the gain.
+    `noise` (y, h): variance of a Fourier coefficient of `image` (numpy's, unnormalised) over the count of pixels, from counting alone. `halves`: two
+    images from disjoint detector pixels, or of counts dealt out. `share` (y, h): the part of each coefficient that the dark field gave, 0 to 1.
+    `rings` with `ssnr_phase`, `ssnr_dark`, `ssnr` (n,), one definition for all (`rings.ssnr`). `gain`: rad for one unit of the dark field's mean, its
+    error and whether one gain suits the data. `model_based` (low, high) in 1/A: where a dark field that needs more than one gain shaped the image;
+    None where one gain is enough. `mean_rad`: what the dark field says the mean phase is, vacuum being zero, in the same trust as the gain.
     """
 
     image: Tensor

@@ -74,7 +74,8 @@ def wedges(g: Geometry, count: int, inner: float) -> Wedges:
 
 @record
 class DarkCounts:
-    """`images` (2, wedges, Ry, Rx) counts of each half and wedge, exact integers where the frames are; `mean` (pixels,) the mean pattern."""
+    """`images` (2, wedges, Ry, Rx) counts of each half (of the detector, or of the counts) and wedge, exact integers where the frames are; `mean`
+    (pixels,) the mean pattern."""
 
     images: np.ndarray
     mean: np.ndarray
