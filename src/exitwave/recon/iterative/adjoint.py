@@ -39,23 +39,24 @@ class Camera:
 def negative_log_likelihood(
     modes: Tensor, phase: Tensor, positions_px: Tensor, kernels: Tensor, background: Tensor | None, counts: np.ndarray, camera: Camera, loss: Loss
 ) -> Tensor:
-    """The loss, summed over a batch, a scalar that torch differentiates in all five tensors.
+    """The loss, summed over a batch, a scalar that torch differentiates in all five tensors and the camera's mtf.
 
     `modes` (m, y, x): spectra of the incoherent modes, corner origin, orthonormal transform, their summed squares the counts of a pattern. `phase`
     (c, z, Y, X) rad, real or complex (positive imaginary part absorbs), c configurations that are averaged. `positions_px` (b, 2) in pixels of the
     field, float64. `kernels` (z - 1, y, x): propagators between slices. `background` (ky, kx): counts of every pattern that no wave makes. `counts`
     (b, ky, kx), any real type.
     """
-    value: Tensor = _Likelihood.apply(modes, phase, positions_px, kernels, background, counts, camera, loss)  # type: ignore[no-untyped-call]
+    tensors = modes, phase, positions_px, kernels, background, camera.mtf
+    value: Tensor = _Likelihood.apply(*tensors, counts, camera, loss)  # type: ignore[no-untyped-call]
     return value
 
 
 class _Likelihood(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, modes: Tensor, phase: Tensor, positions_px: Tensor, kernels: Tensor, background: Tensor | None, counts: np.ndarray,
-                camera: Camera, loss: Loss) -> Tensor:
-        wanted = ctx.needs_input_grad[:5]
-        sums = _Sums(modes, phase, positions_px, kernels, background, wanted)
+    def forward(ctx: Any, modes: Tensor, phase: Tensor, positions_px: Tensor, kernels: Tensor, background: Tensor | None, mtf: Tensor | None,
+                counts: np.ndarray, camera: Camera, loss: Loss) -> Tensor:
+        wanted = ctx.needs_input_grad[:6]
+        sums = _Sums(modes, phase, positions_px, kernels, background, wanted, mtf)
         each = phase.shape[0] * modes.shape[0] * modes.shape[1] * modes.shape[2] * modes.element_size()
         together = max(1, CACHE_BYTES // each)
         for start in range(0, len(positions_px), together):
@@ -66,15 +67,16 @@ class _Likelihood(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         s = ctx.sums
-        return (*(None if grad is None else grad * outer.to(grad.real.dtype) for grad in (s.modes, s.phase, s.positions, s.kernels, s.background)),
-                None, None, None)
+        grown = s.modes, s.phase, s.positions, s.kernels, s.background, s.mtf
+        return (*(None if grad is None else grad * outer.to(grad.real.dtype) for grad in grown), None, None, None)
 
 
 class _Sums:
     """Inputs, and gradients as they grow."""
 
     def __init__(
-        self, modes: Tensor, phase: Tensor, positions_px: Tensor, kernels: Tensor, background: Tensor | None, wanted: tuple[bool, ...]
+        self, modes: Tensor, phase: Tensor, positions_px: Tensor, kernels: Tensor, background: Tensor | None, wanted: tuple[bool, ...],
+        mtf: Tensor | None = None,
     ) -> None:
         self.modes_in, self.kernels_in, self.background_in = modes.detach().contiguous(), kernels.detach().contiguous(), background
         self.phase_in, self.absorbs = phase.detach(), phase.is_complex()
@@ -86,6 +88,8 @@ class _Sums:
         self.positions = torch.zeros(positions_px.shape, dtype=torch.float64) if wanted[2] else None
         self.kernels = torch.zeros_like(self.kernels_in) if wanted[3] and len(kernels) else None
         self.background = torch.zeros_like(background) if background is not None and wanted[4] else None
+        self.mtf_in = None if mtf is None else mtf.detach()
+        self.mtf = torch.zeros_like(mtf) if mtf is not None and wanted[5] else None
         self.field = _transmission(self.phase_in, modes.dtype)
         self.loss = 0.0
 
@@ -118,12 +122,14 @@ def _add(s: _Sums, part: slice, counts: np.ndarray, camera: Camera, loss: Loss) 
     for wave in far:
         _kernels.collect(wave.numpy(), camera.corner, 1.0 / configs, mean.numpy())
     weights = torch.empty_like(mean)
-    s.loss += float(weigh(loss, _seen(mean, camera.mtf, s.background_in), counts[part], camera.mask, weights).sum())
+    s.loss += float(weigh(loss, _seen(mean, s.mtf_in, s.background_in), counts[part], camera.mask, weights).sum())
     if s.background is not None:
         s.background += weights.sum(0).to(s.background.dtype)
+    if s.mtf is not None:
+        s.mtf += _along_mtf(mean, weights).to(s.mtf.dtype)
     if not any(grad is not None for grad in (s.modes, s.phase_re, s.positions, s.kernels)):
         return
-    weights = _seen(weights, camera.mtf, None)
+    weights = _seen(weights, s.mtf_in, None)
     total: Tensor | None = None
     for c, (waves, spectra) in enumerate(kept):
         _kernels.spread(far[c].numpy(), camera.corner, 1.0 / configs, weights.numpy())
@@ -187,3 +193,11 @@ def _seen(frames: Tensor, mtf: Tensor | None, background: Tensor | None) -> Tens
     if mtf is not None:
         frames = torch.fft.irfft2(torch.fft.rfft2(frames) * mtf.to(frames.dtype), s=frames.shape[-2:])
     return frames if background is None else frames + background.detach().to(frames.dtype)
+
+
+def _along_mtf(frames: Tensor, weights: Tensor) -> Tensor:
+    """dL/d mtf (ky, kx / 2 + 1) from intensities before the point spread and dL/d(intensity) behind it; inner columns stand for two."""
+    ky, kx = frames.shape[-2:]
+    slope = (torch.fft.rfft2(weights).conj() * torch.fft.rfft2(frames)).real.sum(0) / (ky * kx)
+    slope[:, 1 : (kx + 1) // 2] *= 2
+    return slope

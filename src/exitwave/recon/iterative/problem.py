@@ -1,6 +1,7 @@
 """The problem: a setup, counts, a loss, and the numbers ("leaves") that may move. Every parametrisation is a small torch graph before the adjoint."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import pi, sqrt
 
 import numpy as np
@@ -102,9 +103,9 @@ def camera_of(s: Setup, leaves: Leaves) -> Camera:
     if "psf_px" not in leaves:
         return s.camera
     ky, kx = s.camera.frame
-    uy, ux = torch.fft.fftfreq(ky)[:, None], torch.fft.rfftfreq(kx)[None]
-    mtf = torch.exp(-2 * pi**2 * leaves["psf_px"].detach().to(torch.float32) ** 2 * (uy**2 + ux**2))
-    return Camera(frame=s.camera.frame, corner=s.camera.corner, mask=s.camera.mask, mtf=mtf)
+    uy, ux = torch.fft.fftfreq(ky, dtype=torch.float64)[:, None], torch.fft.rfftfreq(kx, dtype=torch.float64)[None]
+    mtf = torch.exp(-2 * pi**2 * leaves["psf_px"].to(torch.float64) ** 2 * (uy**2 + ux**2))
+    return replace(s.camera, mtf=mtf)
 
 
 def loss_of(p: Problem, leaves: Leaves, index: Tensor, counts: np.ndarray) -> Tensor:

@@ -140,7 +140,7 @@ def _window(frame: tuple[int, int], whole: tuple[int, int], pixel: float, factor
     """A grid of samples of `pixel` / `factor` around the pattern's centre that reaches every pixel of the frame, and kmax where given."""
     sides = []
     for n, c in zip(frame, whole, strict=True):
-        reach = max(c, n - 1 - c, ceil((kmax_invA or 0) / pixel))
+        reach = max(c, n - c, ceil((kmax_invA or 0) / pixel))  # an even window of m samples runs from -m / 2 to m / 2 - 1
         sides.append(factor * next(m for m in range(2 * reach, 4 * reach + 8) if m % 2 == 0 and m == next_fast_len(m)))
     return Grid(shape=(sides[0], sides[1]), pitch_A=(factor / (sides[0] * pixel), factor / (sides[1] * pixel)))
 
