@@ -123,16 +123,21 @@ def normal_sums(
             weight = (torch.rsqrt(share) if noise == "counts" else torch.ones_like(share)).to(data.real.dtype)
             _add(sums, planes, k, tiles, parts, data, weight, torch.from_numpy(colours[pick]))
         del stack, images, data  # the next pass needs their memory
+    return _finished(sums, columns, parts, counts, power)
+
+
+def _finished(sums: Tensor, columns: int, parts: Parts, counts: float, power: float) -> NormalSums:
+    """Blocks of the sums (y, h, columns and maybe data, columns and data), with the i that a phase responds with, and the mean's frequency left
+    out."""
     gram, right = sums[:, :, :columns, :columns], sums[:, :, :columns, columns:].permute(3, 0, 1, 2)
-    if parts == "complex":  # the i that a phase responds with
-        turn = torch.ones(columns, dtype=torch.complex128)
-        turn[: columns // 2] = 1j
-        gram, right = gram * (turn.conj()[:, None] * turn), right * turn.conj()
-    else:
-        right = -1j * right
+    turn = torch.full((columns,), 1j, dtype=torch.complex128)
+    if parts == "complex":
+        turn[columns // 2 :] = 1
+        gram = gram * (turn.conj()[:, None] * turn)
+    right = right * turn.conj()
     gram[0, 0], right[:, 0, 0] = 0, 0
-    own = torch.diagonal(sums[:, :, columns:, columns:], dim1=2, dim2=3).real.sum(-1)
-    return NormalSums(gram=gram, right=right, counts=counts, power=power, squares=own)
+    squares = torch.diagonal(sums[:, :, columns:, columns:], dim1=2, dim2=3).real.sum(-1)
+    return NormalSums(gram=gram, right=right, counts=counts, power=power, squares=squares)
 
 
 def _add(sums: Tensor, planes: tuple[Aperture, ...], k: Tensor, tiles: Tiles, parts: Parts, data: Tensor, weight: Tensor, colour: Tensor) -> None:
