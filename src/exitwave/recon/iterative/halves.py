@@ -1,0 +1,56 @@
+"""Two fits more, of half the data each, for a correlation of what both see."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from exitwave.core.errors import InputError
+from exitwave.data import FrameSource
+from exitwave.data.thinning import thinned
+from exitwave.flow.accumulate import ignore
+from exitwave.recon.iterative.problem import Leaves, Problem
+from exitwave.recon.iterative.run import Prepared, turns
+
+MOST = 1.05  # counts per electron up to which dealt counts are independent
+
+
+def half_fits(p: Prepared, leaves: Leaves, iterations: int, progress: Callable[[int, int], None] = ignore) -> tuple[Tensor, Tensor]:
+    """The phases (c, z, y, x) of both halves, from zero, with everything but the phase as the whole fit left it, so that both lie in one frame.
+
+    "scan" takes every other position (a checkerboard on a raster), "counts" deals each count to one half or the other.
+
+    Raises:
+        InputError: dealt counts where an electron makes several, frames that hold no whole counts.
+        Diverged: as `turns`.
+    """
+    made = []
+    for number, problem in enumerate(_problems(p, leaves)):
+        half = replace(p, problem=problem, options=replace(p.options, iterations=iterations, patience=0))
+        for state, _ in turns(half, p.solver.start(problem)):
+            progress(number * iterations + state.iteration, 2 * iterations)
+        made.append(state.leaves["phase"])
+    return made[0], made[1]
+
+
+def _problems(p: Prepared, leaves: Leaves) -> tuple[Problem, Problem]:
+    whole = p.problem
+    fixed = {**leaves, "phase": torch.zeros_like(leaves["phase"])}
+    if p.options.halves == "counts":
+        if whole.loss.dispersion > MOST:
+            raise InputError("halves of randomly dealt counts share noise where an electron makes several counts", expected="1 count per electron",
+                             got=f"{whole.loss.dispersion:.3g}", remedy="use --halves scan")
+        dimmed = {**fixed, "modes": leaves["modes"] * 0.5**0.5}
+        if "background" in dimmed:
+            dimmed["background"] = leaves["background"] * 0.5
+        one, other = (_one(whole, dimmed, source, whole.held) for source in thinned(whole.frames, p.options.seed))
+        return one, other
+    n = torch.arange(len(whole.held))
+    columns = whole.setup.raster[1] if whole.setup.raster else 1
+    colour = (n // columns + n % columns) % 2 == 1
+    return _one(whole, fixed, whole.frames, colour), _one(whole, fixed, whole.frames, ~colour)
+
+
+def _one(whole: Problem, leaves: Leaves, frames: FrameSource, held: Tensor) -> Problem:
+    return replace(whole, frames=frames, leaves=leaves, free=("phase",), held=held)

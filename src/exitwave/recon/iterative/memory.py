@@ -1,0 +1,34 @@
+"""What a fit needs beside its frames, estimated before it begins."""
+
+from exitwave.core.errors import MemoryBudgetError
+from exitwave.data import FrameSource
+from exitwave.recon.iterative.adjoint import CACHE_BYTES
+from exitwave.recon.iterative.options import PtychoOptions
+from exitwave.recon.iterative.setup import Setup
+
+PHASE = 48  # bytes of a pixel and slice: phase, gradient, two moments, transmission, the kept copy, temporaries
+MODES = 64  # bytes of a sample of a mode, copies over source and focus not counted
+COPIES = {"source": 7, "focal": 3}
+
+
+def needed_bytes(s: Setup, frames: FrameSource, options: PtychoOptions, memory_bytes: int) -> int:
+    """Bytes of a fit whose frames stay on the disk.
+
+    Raises:
+        MemoryBudgetError: more than the budget.
+    """
+    field = s.field.shape[0] * s.field.shape[1] * options.slices * PHASE
+    window, frame = s.window.shape[0] * s.window.shape[1], frames.shape[2] * frames.shape[3]
+    copies = (COPIES["source"] if "source" in options.fit else 1) * (COPIES["focal"] if "focal-spread" in options.fit else 1)
+    modes = window * options.modes * (MODES + 16 * copies)
+    each = options.modes * copies * window * 8
+    waves = max(CACHE_BYTES, each) * (2 * options.slices + 4)
+    batch = max(options.batch, 256) * frame * frames.dtype.itemsize
+    total = field + modes + waves + batch + len(s.positions_px) * 128
+    if total > memory_bytes:
+        sides = f"{options.slices} x {s.field.shape[0]} x {s.field.shape[1]}"
+        raise MemoryBudgetError(
+            "the fit does not fit the memory, even with its frames left on the disk",
+            expected=f"at least {total / 1e6:.0f} MB ({field / 1e6:.0f} MB for a phase of {sides})",
+            got=f"{memory_bytes / 1e6:.0f} MB", remedy=f"pass --memory {-(-total // 10**6)}MB, fewer --slices, or a part of the scan")
+    return total

@@ -1,0 +1,118 @@
+"""What a person chooses about an iterative fit, as a plain record that recipes are made from."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from exitwave.core import InputError, record
+from exitwave.core.errors import suggest
+from exitwave.core.seeds import DEFAULT_SEED
+from exitwave.recon.direct.methods import METHODS
+
+LossKind = Literal["poisson", "anscombe", "amplitude"]
+HalfSets = Literal["none", "scan", "counts"]
+ProbeIs = Literal["fitted", "known"]
+FITTED: Mapping[str, str] = MappingProxyType({
+    "positions": "positions_px", "affine": "affine", "lines": "lines_px", "tilt": "tilt_mrad", "thickness": "dz_A", "aberrations": "aberrations_A",
+    "source": "source_A", "focal-spread": "focal_spread_A", "background": "background", "psf": "psf_px",
+})  # names that people type, and the leaves that they free
+SLICED = ("tilt", "thickness")  # mean nothing to a single slice
+STARTS = ("zero", *(m for m in METHODS if m not in ("dpc",)))
+
+
+@record
+class PtychoOptions:
+    """How a scan is fitted. `thickness_A` is the specimen's, cut into `slices` of equal depth. `fit` names what moves beside the phase and, unless it
+    is "known", the probe. `start` is "zero" or the direct method whose image the phase begins with. `patience` iterations without a better
+    held-out loss end the fit (0: never). Source size and focal spread start from the calibration.
+
+    Raises:
+        InputError: a number out of range, an unknown name (with a suggestion), slices without a thickness, what a single slice cannot tell.
+    """
+
+    slices: int = 1
+    thickness_A: float | None = None
+    modes: int = 1
+    iterations: int = 40
+    batch: int = 32
+    loss: LossKind = "poisson"
+    probe: ProbeIs = "fitted"
+    fit: tuple[str, ...] = ()
+    start: str = "zero"
+    phase_rate: float = 0.02
+    probe_rate: float = 0.01
+    held_share: float = 0.05
+    patience: int = 10
+    halves: HalfSets = "none"
+    oversample: int | None = None
+    kmax_invA: float | None = None
+    z_sigma_A: float = 0.0
+    positivity: bool = False
+    checkpoint_every: int = 5
+    seed: int = DEFAULT_SEED
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("slices", 1, 1000), ("modes", 1, 100), ("iterations", 1, 10**6), ("batch", 1, 10**6), ("patience", 0, 10**6),
+                                ("checkpoint_every", 0, 10**6)):
+            if not low <= getattr(self, name) <= high:
+                raise InputError(f"{name} is out of range", expected=f"{low} to {high}", got=getattr(self, name))
+        for name in ("phase_rate", "probe_rate"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"{name} must be positive", got=getattr(self, name))
+        if not 0 <= self.held_share <= 0.5:
+            raise InputError("held_share is a share of the patterns that no step sees", expected="0 to 0.5", got=self.held_share)
+        if self.oversample is not None and not 1 <= self.oversample <= 8:
+            raise InputError("oversample is out of range", expected="1 to 8 samples per pixel and axis", got=self.oversample)
+        if self.z_sigma_A < 0:
+            raise InputError("z_sigma_A must not be negative", got=self.z_sigma_A)
+        _check_names(self)
+        _check_depth(self)
+
+    @property
+    def spacing_A(self) -> float:
+        """The distance from slice to slice."""
+        return (self.thickness_A or 0.0) / self.slices
+
+
+def _check_names(options: PtychoOptions) -> None:
+    for name in options.fit:
+        if name not in FITTED:
+            raise InputError(f"unknown name {name!r} among what is fitted", expected=", ".join(FITTED), remedy=suggest(name, FITTED))
+    if options.start not in STARTS:
+        raise InputError(f"unknown start {options.start!r}", expected="zero, or a direct method", remedy=suggest(options.start, STARTS))
+    if options.probe == "known" and "aberrations" in options.fit:
+        raise InputError("a known probe has no aberrations to fit", remedy="leave out one of them")
+
+
+def _check_depth(options: PtychoOptions) -> None:
+    if options.thickness_A is not None and not 0 < options.thickness_A < float("inf"):
+        raise InputError("thickness_A must be positive", got=options.thickness_A)
+    if options.slices > 1 and options.thickness_A is None:
+        raise InputError("slices need the specimen's thickness", got=f"{options.slices} slices", remedy="pass --thickness-A")
+    flat = [name for name in SLICED if name in options.fit]
+    if options.slices == 1 and flat:
+        raise InputError(f"{flat[0]} says nothing to a single slice", remedy="pass --slices and --thickness-A, or leave it out of --fit")
+
+
+PTYCHO_MEANING: Mapping[str, str] = MappingProxyType({
+    "slices": "slices of equal depth that the specimen is cut into",
+    "thickness_A": "the specimen's thickness, A; needed with slices",
+    "modes": "incoherent modes of the probe",
+    "iterations": "passes over the scan",
+    "batch": "patterns that make a step",
+    "loss": "poisson (counted electrons), anscombe or amplitude",
+    "probe": "fitted, or known: the aperture with its aberrations as calibrated",
+    "fit": f"what moves beside the phase and the probe: {', '.join(FITTED)}",
+    "start": f"where the phase begins: zero, or the image of a direct method ({', '.join(STARTS[1:])})",
+    "phase_rate": "length of Adam's first steps of the phase, rad",
+    "probe_rate": "the same of the probe, in parts of its root mean square",
+    "held_share": "share of the patterns that no step sees; their loss says when noise is being fitted",
+    "patience": "iterations without a better held-out loss that end the fit; 0: never",
+    "halves": "a half-set correlation from two fits more: none, scan (every other position), counts (dealt out at random)",
+    "oversample": "samples of a detector pixel and axis; null: as many as the probe needs",
+    "kmax_invA": "1/A to which waves between slices are followed; null: to the camera's edge",
+    "z_sigma_A": "standard deviation of the Gaussian that smooths slices along the beam, A; 0: none",
+    "positivity": "true keeps every slice's phase above its lowest tenth",
+    "checkpoint_every": "iterations from one checkpoint to the next; 0: none",
+    "seed": "seed of the order of patterns and of those held out",
+})

@@ -1,0 +1,257 @@
+"""A fit from a calibrated scan and options: what is set up, and how it is followed to its end."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exitwave.core import record
+from exitwave.core.errors import Diverged, InputError
+from exitwave.core.seeds import generator_at
+from exitwave.data import ArrayFrames, Calibration, FrameSource
+from exitwave.flow import iterate
+from exitwave.flow.accumulate import ignore
+from exitwave.flow.check import check_frames
+from exitwave.flow.chunks import chunks
+from exitwave.recon.iterative.adam import Adam, State
+from exitwave.recon.iterative.limits import limits_of
+from exitwave.recon.iterative.losses import Loss
+from exitwave.recon.iterative.memory import needed_bytes
+from exitwave.recon.iterative.options import FITTED, PtychoOptions
+from exitwave.recon.iterative.problem import Problem, loss_of, read_at
+from exitwave.recon.iterative.setup import Setup, set_up, start_modes
+from exitwave.recon.iterative.start import start_phase
+
+TERMS = ((1, 0), (1, 2), (2, 1), (2, 3), (3, 0))
+HELD, DIVERGED = 11, 3.0  # stream of the seed that picks held patterns; a loss so many times the start's is no fit
+SOURCE_A, FOCAL_SPREAD_A, PSF_PX = 0.1, 20.0, 0.3  # where a fit begins that the calibration says nothing of: at zero there is no slope
+
+
+@record
+class Prepared:
+    """A fit that is ready to begin; `in_memory` says whether its frames are."""
+
+    problem: Problem
+    solver: Adam
+    options: PtychoOptions
+    in_memory: bool
+
+
+History = tuple[Mapping[str, float], ...]
+
+
+@record
+class Kept:
+    """Everything that a fit goes on from: its state, the leaves of the least held-out loss, the figures of every iteration (index 0: the first)."""
+
+    state: State
+    best: dict[str, Tensor]
+    history: History
+
+
+@record
+class Outcome:
+    """Leaves, how far it came, and how it ended: "converged" (all iterations), "stopped early" (the held-out loss rose; the leaves are those of its
+    minimum), "interrupted" or "diverged" (the leaves are the last good ones)."""
+
+    leaves: Mapping[str, Tensor]
+    kept: Kept
+    status: str
+    seconds: float
+
+
+def prepare(
+    frames: FrameSource, calibration: Calibration, alive: np.ndarray | None, options: PtychoOptions, *, memory_bytes: int,
+    positions_A: Tensor | None = None, progress: Callable[[int, int], None] = ignore,
+) -> Prepared:
+    """Everything that is fixed before the first step. Frames are read once, for their mean and for values that are none, and stay in memory in their
+    own type where they fit.
+
+    Raises:
+        InputError: NaN, an infinity, negative counts, no counts, an overlap that is too low.
+        CalibrationError: as `set_up`.
+        MemoryBudgetError: the fit does not fit, even with its frames left on the disk.
+    """
+    mask = None if alive is None else torch.from_numpy(np.ascontiguousarray(alive))
+    depth = options.spacing_A * (options.slices - 1)
+    s = set_up(calibration, frames.shape, 1.0, alive=mask, thickness_A=depth, positions_A=positions_A, kmax_invA=options.kmax_invA,
+               oversample=options.oversample)
+    need = needed_bytes(s, frames, options, memory_bytes)
+    size = int(np.prod(frames.shape)) * frames.dtype.itemsize
+    kept, mean = _read(frames, s.camera.mask.numpy() > 0, keep=need + size <= memory_bytes, memory_bytes=memory_bytes, progress=progress)
+    if not mean > 0:
+        raise InputError("the scan holds no counts", got=f"{mean:.3g} in a pattern")
+    s = replace(s, counts=mean)
+    loss = Loss(kind=options.loss, dispersion=_dispersion(calibration))
+    leaves = start_leaves(s, calibration, options)
+    if options.start != "zero":
+        leaves["phase"] = start_phase(kept, calibration, mask, s, options, memory_bytes, _dispersion(calibration))
+    free = ("phase", *(("modes",) if options.probe == "fitted" else ()), *(FITTED[name] for name in options.fit))
+    problem = Problem(setup=s, frames=kept, loss=loss, leaves=leaves, free=free, held=held_of(frames, options), terms=TERMS)
+    return Prepared(problem=problem, solver=solver_of(options), options=options, in_memory=kept is not frames)
+
+
+def start_leaves(s: Setup, calibration: Calibration, options: PtychoOptions) -> dict[str, Tensor]:
+    """What every number is before the first step."""
+    n = len(s.positions_px)
+    source, spread = (float(q.value or 0.0) for q in (calibration.source_A, calibration.focal_spread_A))
+    leaves = {"modes": start_modes(s, options.modes), "phase": torch.zeros(1, options.slices, *s.field.shape)}
+    if options.slices > 1:
+        leaves["dz_A"] = torch.full((options.slices - 1,), options.spacing_A, dtype=torch.float64)
+    if source > 0 or "source" in options.fit:
+        leaves["source_A"] = torch.tensor(source or SOURCE_A, dtype=torch.float64)
+    if spread > 0 or "focal-spread" in options.fit:
+        leaves["focal_spread_A"] = torch.tensor(spread or FOCAL_SPREAD_A, dtype=torch.float64)
+    asked = {
+        "positions": ("positions_px", (n, 2)), "affine": ("affine", (2, 2)), "tilt": ("tilt_mrad", (2,)),
+        "aberrations": ("aberrations_A", (len(TERMS), 2)), "lines": ("lines_px", (s.raster[0] if s.raster else 0, 2)),
+    }
+    leaves |= {leaf: torch.zeros(shape, dtype=torch.float64) for name, (leaf, shape) in asked.items() if name in options.fit}
+    if "lines" in options.fit and s.raster is None:
+        raise InputError("lines are those of a raster", got="positions of their own", remedy="leave lines out of --fit")
+    if "psf" in options.fit:
+        leaves["psf_px"] = torch.tensor(PSF_PX, dtype=torch.float64)
+    if "background" in options.fit:
+        leaves["background"] = torch.full(s.camera.frame, 1e-4 * s.counts / (s.camera.frame[0] * s.camera.frame[1]), dtype=torch.float32)
+    return leaves
+
+
+def solver_of(options: PtychoOptions) -> Adam:
+    """Adam with its step lengths, and when each leaf begins to move: the phase first, then the probe, then what both would hide."""
+    late = max(1, options.iterations // 5)
+    begin = {"modes": min(1, options.iterations - 1), **{FITTED[name]: late for name in options.fit}}
+    return Adam(iterations=options.iterations, batch=options.batch, rates={"phase": options.phase_rate, "modes": options.probe_rate}, begin=begin,
+                constraints=limits_of(options), seed=options.seed)
+
+
+def held_of(frames: FrameSource, options: PtychoOptions) -> Tensor:
+    """(n,) True at patterns that no step sees."""
+    n = frames.shape[0] * frames.shape[1]
+    held = torch.zeros(n, dtype=torch.bool)
+    order = generator_at(options.seed, 0, HELD).permutation(n)
+    held[torch.from_numpy(order[: min(round(options.held_share * n), n - 1)])] = True
+    return held
+
+
+def turns(p: Prepared, begin: State) -> Iterator[tuple[State, Mapping[str, float]]]:
+    """One state (a copy) and its figures after each iteration, from `begin` to the last iteration that was asked for.
+
+    Raises:
+        Diverged: a figure is no longer finite, or the loss is three times what it was before the first step.
+    """
+    left = p.options.iterations - begin.iteration
+    if left < 1:
+        return
+    worst = DIVERGED * _loss_before(p)
+    for report in iterate(p.problem, _From(solver=p.solver, begin=begin), left):
+        if report.figures["loss"] > worst:
+            raise Diverged(f"the loss of a pattern is {report.figures['loss']:.4g}", expected=f"at most {worst:.4g}", remedy="lower the step lengths")
+        yield report.snapshot(), report.figures
+
+
+def follow(p: Prepared, begin: Kept | None = None, each: Callable[[Kept], None] = lambda kept: None) -> Outcome:
+    """Run a fit to its end, whichever it is. `each` sees what could be gone on from after every iteration.
+
+    A stop by the keyboard ends it with the last whole iteration and status "interrupted".
+    """
+    started, status = perf_counter(), "converged"
+    kept = begin or first(p)
+    leaves: Mapping[str, Tensor] = kept.state.leaves
+    try:
+        for state, figures in turns(p, kept.state):
+            history = (*kept.history, figures)
+            kept = Kept(state=state, best=state.leaves if _best(history) == len(history) - 1 else kept.best, history=history)
+            leaves = state.leaves
+            each(kept)
+            if overdue(kept, p.options):
+                leaves, status = kept.best, "stopped early"
+                break
+    except Diverged:
+        status = "diverged"
+    except KeyboardInterrupt:
+        status = "interrupted"
+    return Outcome(leaves=leaves, kept=kept, status=status, seconds=perf_counter() - started)
+
+
+def first(p: Prepared) -> Kept:
+    """What there is before the first iteration."""
+    state = p.solver.start(p.problem)
+    return Kept(state=state, best=state.leaves, history=())
+
+
+def overdue(kept: Kept, options: PtychoOptions) -> bool:
+    """Whether the held-out loss has not fallen for `patience` iterations."""
+    return bool(options.patience and len(kept.history) - 1 - _best(kept.history) >= options.patience)
+
+
+def copied(state: State) -> State:
+    """A state that further steps leave alone."""
+    parts = ({name: value.clone() for name, value in part.items()} for part in (state.leaves, state.first, state.second))
+    leaves, first, second = parts
+    return State(leaves=leaves, first=first, second=second, steps=dict(state.steps), iteration=state.iteration)
+
+
+@record
+class _From:
+    """A solver that goes on from a state, and whose result is the state."""
+
+    solver: Adam
+    begin: State
+
+    def start(self, problem: Problem) -> State:
+        return copied(self.begin)
+
+    def step(self, problem: Problem, state: State) -> tuple[State, Mapping[str, float]]:
+        return self.solver.step(problem, state)
+
+    def finish(self, problem: Problem, state: State) -> State:
+        return copied(state)
+
+
+def _best(history: History) -> int:
+    """The iteration (from 0) with the least held-out loss; the last where nothing is held out."""
+    losses = [figures.get("held_out") for figures in history]
+    return len(losses) - 1 if any(loss is None for loss in losses) else int(np.argmin(losses))  # type: ignore[arg-type]
+
+
+def _loss_before(p: Prepared) -> float:
+    """The loss of a pattern before the first step, on up to 128 of them."""
+    n = len(p.problem.held)
+    index = torch.from_numpy(np.unique(np.linspace(0, n - 1, min(n, 128)).astype(np.int64)))
+    with torch.no_grad():
+        return float(loss_of(p.problem, p.problem.leaves, index, read_at(p.problem.frames, index))) / len(index)
+
+
+def _dispersion(calibration: Calibration) -> float:
+    """Variance over mean of the counts, as the direct methods take it."""
+    for quantity in (calibration.counts_per_electron, calibration.fano):
+        if quantity.value is not None:
+            return float(quantity.value)
+    return 1.0
+
+
+def _read(
+    frames: FrameSource, alive: np.ndarray, *, keep: bool, memory_bytes: int, progress: Callable[[int, int], None]
+) -> tuple[FrameSource, float]:
+    """The frames, in memory where `keep`, and the mean counts of a pattern's live pixels."""
+    n = frames.shape[0] * frames.shape[1]
+    held = np.empty((n, *frames.shape[2:]), frames.dtype) if keep else None
+    total = 0.0
+    for chunk in chunks(frames, memory_bytes // 4):
+        check_frames(chunk.frames, chunk.start)
+        _check_positive(chunk.frames, chunk.start)
+        total += float(chunk.frames.sum(0, dtype=np.float64)[alive].sum())
+        if held is not None:
+            held[chunk.start : chunk.stop] = chunk.frames
+        progress(chunk.stop, n)
+    return (frames if held is None else ArrayFrames(array=held.reshape(frames.shape))), total / n
+
+
+def _check_positive(frames: np.ndarray, first: int) -> None:
+    if frames.dtype.kind == "f" and float(frames.min()) < 0:
+        n = int(np.argwhere(frames < 0)[0][0])
+        raise InputError(f"frame {first + n} holds negative values, whose likelihood is not defined", got=f"{float(frames.min()):.4g}",
+                         remedy="give counts, without a background taken off; a background can be fitted: --fit background")

@@ -1,0 +1,40 @@
+"""Where the phase begins when a direct method has seen the scan."""
+
+from math import ceil
+
+import torch
+from scipy.ndimage import map_coordinates
+from torch import Tensor
+
+from exitwave.core.errors import InputError
+from exitwave.data import Calibration, FrameSource
+from exitwave.recon.direct.dense import reconstruct
+from exitwave.recon.direct.geometry import geometry
+from exitwave.recon.iterative.options import PtychoOptions
+from exitwave.recon.iterative.setup import Setup
+
+FINEST = 4  # image pixels per scan step: a start needs no finer ones
+
+
+def start_phase(
+    frames: FrameSource, calibration: Calibration, alive: Tensor | None, s: Setup, options: PtychoOptions, memory_bytes: int, dispersion: float
+) -> Tensor:
+    """(1, slices, y, x): the image of a direct method along the camera's axes, shared out among the slices, zero where the scan did not go.
+
+    Raises:
+        InputError: positions on no raster.
+    """
+    if s.raster is None:
+        raise InputError("a start from a direct method is for rasters so far", got=f"start {options.start!r}", remedy="start from zero")
+    g = geometry(calibration, frames.shape, alive)
+    factor = min(FINEST, max(1, ceil(max(g.scan.pitch_A) / min(s.field.pitch_A))))
+    made = reconstruct(frames, g, options.start, upsample=factor, dispersion=dispersion, counts_per_electron=dispersion, memory_bytes=memory_bytes)
+    coordinates = field_in_scan_A(s) / torch.tensor(made.pitch_A, dtype=torch.float64)
+    image = map_coordinates(made.image.double().numpy(), coordinates.permute(2, 0, 1).numpy(), order=3, mode="constant")
+    return (torch.from_numpy(image).to(torch.float32) / options.slices).expand(1, options.slices, -1, -1).contiguous()
+
+
+def field_in_scan_A(s: Setup) -> Tensor:
+    """(Y, X, 2): the scan-frame coordinates of every field pixel."""
+    y, x = (torch.arange(n, dtype=torch.float64) * p for n, p in zip(s.field.shape, s.field.pitch_A, strict=True))
+    return (torch.stack(torch.meshgrid(y, x, indexing="ij"), -1) + s.corner_A) @ s.turned.T
