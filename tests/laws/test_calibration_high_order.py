@@ -16,7 +16,18 @@ from exitwave.recon.calibrate.likelihood import LikelihoodFit, best_specimen, co
 from exitwave.recon.calibrate.orders import refine
 from exitwave.recon.calibrate.ramps import Spectra
 from exitwave.recon.calibrate.reading import even_signs, principal
-from exitwave.recon.calibrate.refine import HIGHER, Layout, Problem, curvature, layout_of, profile_loss, responses_of, value_and_gradient
+from exitwave.recon.calibrate.refine import (
+    HIGHER,
+    LOOSE,
+    Layout,
+    Problem,
+    curvature,
+    fit_problem,
+    layout_of,
+    profile_loss,
+    responses_of,
+    value_and_gradient,
+)
 from exitwave.recon.direct.geometry import detector_frame
 from exitwave.recon.direct.overlap import Aperture
 
@@ -115,13 +126,13 @@ def test_stated_errors_are_the_scatter_of_repeats() -> None:
 
 
 def test_every_term_is_found_and_none_is_made_up() -> None:
-    p = problem(TRUTH, FULL, transpose=False, snr=1.5, seed=3)
+    p = problem(TRUTH, FULL, transpose=False, snr=1.7, seed=3, frequencies=90)
     found = refine(p.s, p.optics, blind_fit(TRUTH, FULL, p), FULL)
     assert found.layout.terms == FULL.terms
     assert np.abs(found.parameters / FULL.units(p.optics) - TRUTH)[:12].max() < 0.1
     assert 0.9 < found.misfit < 1.1
     plain = TRUTH * np.array([1.0] * 3 + [0.0] * 9 + [1.0])
-    p = problem(plain, FULL, transpose=False, snr=1.5, seed=3)
+    p = problem(plain, FULL, transpose=False, snr=1.7, seed=3, frequencies=90)
     found = refine(p.s, p.optics, blind_fit(plain, FULL, p), FULL)
     assert found.layout.terms == ((1, 0), (1, 2))
     assert not found.higher
@@ -129,9 +140,35 @@ def test_every_term_is_found_and_none_is_made_up() -> None:
     assert max(found.strength.values()) < 5
 
 
+def crystal(x: np.ndarray, seed: int, misfit: float) -> Problem:
+    """Four reflections carry the signal; each is changed smoothly over the disk besides (second order, thickness), by `misfit` of noise in power."""
+    p = problem(x, FULL, transpose=False, snr=0.0, seed=seed, frequencies=60)
+    rng = np.random.default_rng([seed, 1])
+    lit = responses_of(p, torch.from_numpy(x))[0][:, :4]
+    strong = lit * torch.from_numpy(12 * np.exp(2j * np.pi * rng.random(4)))
+    y, z = (p.s.k_det / EDGE).T
+    shapes = torch.stack([torch.ones_like(y), y, z, y * y, y * z, z * z]).to(torch.complex128)
+    field = torch.from_numpy(rng.normal(size=(4, 6)) + 1j * rng.normal(size=(4, 6))) @ shapes * lit.T
+    field = field * torch.sqrt(misfit / (field.abs() ** 2).mean(1, keepdim=True))
+    g = p.s.g.clone()
+    g[:, :4] += (strong + field.T).to(g.dtype)
+    return replace(p, s=replace(p.s, g=g), width=np.full(len(x), LOOSE))
+
+
+def test_the_error_of_a_crystal_holds_what_the_model_misses() -> None:
+    plain = TRUTH * np.array([1.0] * 3 + [0.0] * 9 + [1.0])
+    stated, counting = [], []
+    for seed in range(3):
+        fit = fit_problem(crystal(plain, seed, misfit=2.0), plain)
+        stated.append((fit.x - plain)[3:12] / np.sqrt(np.diag(fit.covariance))[3:12])
+        counting.append((fit.x - plain)[3:12] / np.sqrt(np.diag(fit.inverse))[3:12])
+    assert 0.4 < np.sqrt(np.mean(np.square(stated))) < 1.5
+    assert np.sqrt(np.mean(np.square(counting))) > 2.0, "counting noise alone would not have been enough"
+
+
 def test_one_true_term_does_not_bring_its_neighbours() -> None:
     only = TRUTH * np.array([1.0] * 3 + [0.0] * 4 + [1.0] + [0.0] * 4 + [1.0])
-    p = problem(only, FULL, transpose=True, snr=1.5, seed=8)
+    p = problem(only, FULL, transpose=True, snr=1.7, seed=8, frequencies=90)
     found = refine(p.s, p.optics, blind_fit(only, FULL, p), FULL)
     assert found.layout.terms == ((1, 0), (1, 2), (3, 0))
     assert abs(found.parameters[3] / FULL.units(p.optics)[7] - 2.0) < 0.1
