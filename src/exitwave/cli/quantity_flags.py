@@ -49,14 +49,20 @@ halves_option = click.option(
     help="Half images from two sets of detector pixels, or from counts dealt out at random (only where an electron makes one count).  "
          "[default: pixels]",
 )
+every_halves_option = click.option(
+    "--halves", type=click.Choice(["pixels", "counts", "scan"]),
+    help="Half images from two sets of detector pixels (direct methods), from counts dealt out at random (only where an electron makes one count), "
+         "or from every other position (ptycho).  [default: pixels; ptycho: none]",
+)
 quantity_options = together(
     click.option("--correct", is_flag=True, help="Divide the transfer out as far as the half images say that there is signal (Wiener)."),
-    halves_option,
+    every_halves_option,
     click.option("--vacuum", "vacuum_A", type=Lengths("Y0,X0,Y1,X1", 4), help="A box in A whose mean phase is taken as zero."),
     click.option("--at", "at_A", type=Lengths("Y,X[,RADIUS]", 2, 3), multiple=True, help="Repeatable: the phase at a point, or over a disk, in A, "
                  "with its standard error."),
     click.option("--sections", "sections_A", type=Depths(), help="N images refocused to depths from Z0 to Z1 in A, downstream positive."),
-    click.option("--slices", "slices_A", type=Lengths("Z0,Z1,..."), help="Slices at these depths in A solved for together (lsq, obf, wiener)."),
+    click.option("--slices", "slices_A", type=Lengths("Z0,Z1,...|N"), help="Slices at these depths in A solved for together (lsq, obf, wiener); "
+                 "with ptycho how many there are, of --thickness-A together."),
     click.option("--amplitude", is_flag=True, help="Solve for the log-amplitude beside the phase (lsq, obf, wiener; wdd always does)."),
     click.option("--validity", is_flag=True, help="Report whether the scan is what linear methods take it for: weak, thin, with the stated noise."),
 )

@@ -35,6 +35,7 @@ from exitwave.io.recipes import (
 )
 from exitwave.io.recipes.calibration import MEANING
 from exitwave.io.recipes.foreign import recognised
+from exitwave.recon.iterative.options import PTYCHO_MEANING, PtychoOptions
 from exitwave.recon.options import CALIBRATE_MEANING, FUSE_MEANING, RECONSTRUCT_MEANING, CalibrateOptions, FuseOptions, ReconstructOptions
 from exitwave.simulate.recipe import MEANING as SIMULATE_MEANING
 from exitwave.simulate.recipe import FourDRecipe
@@ -53,11 +54,13 @@ def kinds() -> Mapping[str, Kind]:
     calibrate = model_of(CalibrateOptions, CALIBRATE_MEANING, sections={"calibration": CALIBRATION_SECTION})
     reconstruct = model_of(ReconstructOptions, RECONSTRUCT_MEANING, sections=sections, required=frozenset({"method"}))
     fuse = model_of(FuseOptions, FUSE_MEANING, sections=sections)
+    ptycho = model_of(PtychoOptions, PTYCHO_MEANING, sections=sections)
     simulate = model_of(FourDRecipe, SIMULATE_MEANING)
     rows: tuple[tuple[str, str, str, type[RecipeModel], type | None], ...] = (
         ("simulate", "4D-STEM counts of a specimen that need not exist.", "simulate THIS -o SCAN.h5", simulate, FourDRecipe),
         ("calibrate", "Measuring the instrument from a scan.", "calibrate SCAN --recipe THIS -o CALIBRATION.yaml", calibrate, CalibrateOptions),
         ("reconstruct", "A phase image of a scan.", "reconstruct SCAN --recipe THIS -o OUT.h5", reconstruct, ReconstructOptions),
+        ("ptycho", "An iterative fit of phase and probe.", "reconstruct SCAN --method ptycho --recipe THIS -o OUT.h5", ptycho, PtychoOptions),
         ("fuse", "Phase and dark field of a scan in one image.", "fuse SCAN --recipe THIS -o OUT.h5", fuse, FuseOptions),
         ("calibration", "The calibration of a scan.", "reconstruct SCAN --recipe THIS --method ssb -o OUT.h5", _calibration_model(calibrate), None),
     )
@@ -157,7 +160,8 @@ def whole(document: Document, wanted: Collection[str] = ("calibration",)) -> Doc
 
 def guessed(tree: Mapping[str, Any], wanted: Collection[str]) -> str | None:
     """The kind of a tree that does not say: by the first key that tells it from the kinds below."""
-    for key, kind in (("wedges", "fuse"), ("inner", "fuse"), ("method", "reconstruct"), ("specimen", "simulate"), ("calibration", "calibration")):
+    for key, kind in (("wedges", "fuse"), ("inner", "fuse"), ("iterations", "ptycho"),
+                      ("method", "reconstruct"), ("specimen", "simulate"), ("calibration", "calibration")):
         if key in tree and kind in wanted:
             return kind
     return "calibration" if "calibration" in wanted and tree and "schema" not in tree else None
@@ -169,7 +173,7 @@ def read_calibration(path: str, frame: tuple[int, int]) -> tuple[Calibration, np
     Raises:
         InputError, FormatError: as `loaded`; dead pixels outside the frame.
     """
-    values = loaded(path, ("calibration", "reconstruct", "fuse")).values
+    values = loaded(path, ("calibration", "reconstruct", "fuse", "ptycho")).values
     return calibration_in(values.calibration), live_pixels(values.dead_px, frame, path)
 
 

@@ -72,6 +72,15 @@ def require(calibration: Calibration, method: str) -> None:
         InputError: an unknown method.
     """
     check_method(method)
+    require_optics(calibration, method)
+
+
+def require_optics(calibration: Calibration, method: str) -> None:
+    """The same for a method by any name.
+
+    Raises:
+        CalibrationError: as `require`.
+    """
     for name in ("energy_eV", "semiangle_mrad", "scan_step_y_A", "detector_mrad", "rotation_deg", "transpose"):
         if not getattr(calibration, name).known:
             _missing(name, calibration)

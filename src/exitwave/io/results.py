@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Any
 
 import h5py
@@ -26,7 +27,8 @@ NOBODY = Facts()
 @record
 class Result:
     """A result file in memory. `images` keeps the written order; `default` names the main one. `nexus_missing` lists what NXem requires of it and
-    nobody knows. Values come back in the types in which they were written; from files of schema 1, which held JSON, as lists and plain numbers."""
+    nobody knows. `model` is everything that a fit arrived at beside the images: arrays by name. Values come back in the types in
+    which they were written; from files of schema 1, which held JSON, as lists and plain numbers."""
 
     images: Mapping[str, Plane]
     default: str
@@ -36,6 +38,7 @@ class Result:
     provenance: Mapping[str, Any]
     facts: Facts = NOBODY
     nexus_missing: tuple[str, ...] = ()
+    model: Mapping[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
 
@@ -43,7 +46,8 @@ TYPES = (Result, Plane, Calibration, Quantity, Facts, InputFile)
 
 
 def write_result(path: str | os.PathLike[str], *, images: Sequence[Plane], recipe: Mapping[str, Any], calibration: Calibration,
-                 metrics: Mapping[str, Any], provenance: Mapping[str, Any], facts: Facts = NOBODY, force: bool = False) -> tuple[str, ...]:
+                 metrics: Mapping[str, Any], provenance: Mapping[str, Any], facts: Facts = NOBODY, model: Mapping[str, Any] | None = None,
+                 force: bool = False) -> tuple[str, ...]:
     """Write a result; it appears whole or not at all. The first image is the one that NeXus readers plot. A path ending in ".zarr" becomes a Zarr
     v3 folder of the same tree.
 
@@ -62,7 +66,7 @@ def write_result(path: str | os.PathLike[str], *, images: Sequence[Plane], recip
         raise InputError("a result needs images, each with a name of its own", got=clash[0] if clash else "none")
     lacking = missing(facts)
     result = Result(images={image.name: image for image in images}, default=names[0], recipe=recipe, calibration=calibration, metrics=metrics,
-                    provenance=provenance, facts=facts, nexus_missing=lacking)
+                    provenance=provenance, facts=facts, nexus_missing=lacking, model=dict(model or {}))
     with creating(path, force, read_result) as file:
         file.attrs.update({"NX_class": "NXroot", "creator": "exitwave", "exitwave_schema": SCHEMA, "exitwave_kind": "result"})
         entry = write_entry(file, facts, title=images[0].title or names[0], default=names[0])

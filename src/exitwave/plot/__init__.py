@@ -9,15 +9,21 @@ if TYPE_CHECKING:
     from exitwave.plot.calibration import calibration_figure
     from exitwave.plot.compare import Panel, comparison_figure
     from exitwave.plot.figures import save
+    from exitwave.plot.iterative import FitView, fit_figure
     from exitwave.plot.phase import phase_figure
     from exitwave.plot.plan import plan_figure
     from exitwave.plot.preview import preview_figure
+    from exitwave.plot.report import fit_report, save_html
 
 _LATER = {
     "calibration_figure": "calibration",
     "Panel": "compare",
     "comparison_figure": "compare",
     "save": "figures",
+    "FitView": "iterative",
+    "fit_figure": "iterative",
+    "fit_report": "report",
+    "save_html": "report",
     "phase_figure": "phase",
     "plan_figure": "plan",
     "preview_figure": "preview",
@@ -25,15 +31,19 @@ _LATER = {
 
 __all__ = [
     "Curve",
+    "FitView",
     "Panel",
     "calibration_figure",
     "comparison_figure",
+    "fit_figure",
+    "fit_report",
     "full_plane",
     "phase_figure",
     "plan_figure",
     "preview_figure",
     "radial",
     "save",
+    "save_html",
 ]
 
 

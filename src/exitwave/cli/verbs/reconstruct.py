@@ -6,13 +6,14 @@ from typing import Any
 import click
 
 from exitwave.cli.options import Step, Unit, about_options, device_option, image_options, recipe_option, scan_options, set_option
+from exitwave.cli.ptycho_flags import check_direct, of_ptycho, ptycho_options, ptycho_taken
 from exitwave.cli.quantity_flags import quantities_taken, quantity_options
 from exitwave.cli.verbs.calibrate import TWINS, names_in, order_options
 
 
 @click.command(name="reconstruct")
 @click.argument("file")
-@click.option("--method", "-m", help="parallax, flipped-parallax, ssb, icom, dpc, obf, wiener, lsq or wdd.")
+@click.option("--method", "-m", help="parallax, flipped-parallax, ssb, icom, dpc, obf, wiener, lsq or wdd; ptycho fits.")
 @image_options
 @recipe_option
 @set_option
@@ -27,6 +28,7 @@ from exitwave.cli.verbs.calibrate import TWINS, names_in, order_options
 @click.option("--field-A", "field_A", type=Step(), help="With positions: image sides Y,X.  [default: the scan and what its probe reaches]")
 @about_options
 @quantity_options
+@ptycho_options
 @device_option
 @scan_options
 def command(
@@ -50,7 +52,8 @@ def command(
     device: str,
     **options: Any,
 ) -> None:
-    """The phase in FILE by a direct method. Flags override --set, --set overrides the recipe, the recipe overrides the file.
+    """The phase in FILE, by a direct method or by an iterative fit (ptycho). Flags override --set, --set overrides the recipe, the recipe
+    overrides the file.
 
     \b
     Example:
@@ -58,7 +61,11 @@ def command(
       exitwave reconstruct scan.h5 --method flipped-parallax --calibrate -o phase.h5 --upsample 2
       exitwave reconstruct frames.npy --method lsq --positions spiral.csv --recipe recipe.yaml -o phase.h5
       exitwave reconstruct scan.h5 --method ssb --recipe recipe.yaml -o phase.h5 --correct --vacuum 0,0,20,40 --at 55,62.5,3
+      exitwave reconstruct scan.h5 --method ptycho --recipe recipe.yaml -o fit.h5 --modes 2 --fit positions --halves scan --html fit.html
     """
+    from exitwave.cli.iterative import Going, check_checkpoint, is_ptycho
+    from exitwave.cli.iterative import asked_of as of_fit_asked
+    from exitwave.cli.iterative import run as fit_run
     from exitwave.cli.places import asked_places
     from exitwave.cli.reconstruct import asked_of, run
     from exitwave.cli.scan_flags import scan_flags, scan_in
@@ -66,15 +73,31 @@ def command(
     from exitwave.cli.told import Making, about_of
 
     quantities, points = quantities_taken(options)
+    of_fit = ptycho_taken(options)
     flags = scan_flags(options)
+    only_cpu(device)
+    making = Making(hashed=not no_hash, about=about_of(about))
+    outputs, html = Outputs(result=output, png=png, tiff=tiff), of_fit.get("html")
+    if is_ptycho(method, recipe):
+        direct = {**quantities, "at_A": points, "upsample": upsample, "pitch_A": pitch_A, "field_A": field_A}
+        chosen, known = of_fit_asked(recipe, sets, of_ptycho(of_fit, direct, names_in(fit)))
+        resume = bool(of_fit.get("resume"))
+        check_checkpoint(output, resume=resume, force=flags.force)
+        check_outputs(flags.force or resume, output, png, tiff, html)
+        first = {"twin": twin or "positive-phase", "order": order or 1} if calibrate_first else None
+        going = Going(outputs=outputs, budget=begin(flags.threads, flags.memory), force=flags.force, as_json=flags.as_json, resume=resume, html=html,
+                      calibrate=first)
+        places, scan_shape = asked_places(file, positions, pitch_A=None, field_A=None, **flags.file)
+        data = scan_in(file, replace(flags, file={**flags.file, "scan_shape": scan_shape}))
+        status = fit_run(data, chosen, known, going, optics=flags.optics, making=making, places=places)
+        return click.get_current_context().exit(status)
+    check_direct(of_fit, quantities["halves"], method)
     asked, known = asked_of(
         recipe,
         sets,
         {**quantities, "method": method, "upsample": upsample, "calibrate": calibrate_first or None, "twin": twin, "order": order,
          "fit": names_in(fit) or None},
     )
-    only_cpu(device)
-    making = Making(hashed=not no_hash, about=about_of(about))
     check_outputs(flags.force, output, png, tiff)
     budget = begin(flags.threads, flags.memory)
     places, scan_shape = asked_places(file, positions, pitch_A=pitch_A, field_A=field_A, **flags.file)
@@ -82,7 +105,7 @@ def command(
         scan_in(file, replace(flags, file={**flags.file, "scan_shape": scan_shape})),
         asked,
         known,
-        Outputs(result=output, png=png, tiff=tiff),
+        outputs,
         optics=flags.optics,
         budget=budget,
         force=flags.force,

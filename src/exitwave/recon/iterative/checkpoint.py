@@ -55,7 +55,7 @@ def save_checkpoint(path: str | os.PathLike[str], kept: Kept, key: str) -> None:
     """
     names = kept.history[-1] if kept.history else {}
     figures = {name: tuple(float(turn[name]) for turn in kept.history) for name in names}
-    with creating(path, True) as file:
+    with creating(path, True, _stored) as file:
         file.attrs["exitwave_kind"] = "checkpoint"
         write_record(file, "fit", Checkpoint(key=key, state=kept.state, best=kept.best, history=figures))
 
@@ -67,12 +67,19 @@ def load_checkpoint(path: str | os.PathLike[str], key: str) -> Kept:
         FormatError: it is no checkpoint, or damaged.
         InputError: no such file, or it is of another fit.
     """
-    with reading(path) as root:
-        if root.attrs.get("exitwave_kind") != "checkpoint" or "fit" not in root:
-            raise FormatError(f"{os.fspath(path)} is no checkpoint of exitwave")
-        found = read_record(root["fit"], (Checkpoint, State))
+    found = _stored(path)
     if found.key != key:
         raise InputError(f"{os.fspath(path)} is of another fit", expected="the same scan, calibration and options",
                          remedy="give the flags of the first run, or take the checkpoint away to begin anew")
     turns = zip(*found.history.values(), strict=True)
     return Kept(state=found.state, best=dict(found.best), history=tuple(dict(zip(found.history, turn, strict=True)) for turn in turns))
+
+
+def _stored(path: str | os.PathLike[str]) -> Checkpoint:
+    with reading(path) as root:
+        if root.attrs.get("exitwave_kind") != "checkpoint" or "fit" not in root:
+            raise FormatError(f"{os.fspath(path)} is no checkpoint of exitwave")
+        found = read_record(root["fit"], (Checkpoint, State))
+    if not isinstance(found, Checkpoint):
+        raise FormatError(f"{os.fspath(path)} is no checkpoint of exitwave", got=type(found).__name__)
+    return found

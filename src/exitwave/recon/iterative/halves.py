@@ -1,13 +1,13 @@
 """Two fits more, of half the data each, for a correlation of what both see."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from exitwave.core.errors import InputError
-from exitwave.data import FrameSource
+from exitwave.data import ArrayFrames, FrameSource
 from exitwave.data.thinning import thinned
 from exitwave.flow.accumulate import ignore
 from exitwave.recon.iterative.problem import Leaves, Problem
@@ -34,7 +34,7 @@ def half_fits(p: Prepared, leaves: Leaves, iterations: int, progress: Callable[[
     return made[0], made[1]
 
 
-def _problems(p: Prepared, leaves: Leaves) -> tuple[Problem, Problem]:
+def _problems(p: Prepared, leaves: Leaves) -> Iterator[Problem]:
     whole = p.problem
     fixed = {**leaves, "phase": torch.zeros_like(leaves["phase"])}
     if p.options.halves == "counts":
@@ -44,12 +44,15 @@ def _problems(p: Prepared, leaves: Leaves) -> tuple[Problem, Problem]:
         dimmed = {**fixed, "modes": leaves["modes"] * 0.5**0.5}
         if "background" in dimmed:
             dimmed["background"] = leaves["background"] * 0.5
-        one, other = (_one(whole, dimmed, source, whole.held) for source in thinned(whole.frames, p.options.seed))
-        return one, other
+        for source in thinned(whole.frames, p.options.seed):
+            dealt = ArrayFrames(array=source.read(0, len(whole.held)).reshape(source.shape)) if p.in_memory else source
+            yield _one(whole, dimmed, dealt, whole.held)
+        return
     n = torch.arange(len(whole.held))
     columns = whole.setup.raster[1] if whole.setup.raster else 1
     colour = (n // columns + n % columns) % 2 == 1
-    return _one(whole, fixed, whole.frames, colour), _one(whole, fixed, whole.frames, ~colour)
+    for held in (colour, ~colour):
+        yield _one(whole, fixed, whole.frames, held)
 
 
 def _one(whole: Problem, leaves: Leaves, frames: FrameSource, held: Tensor) -> Problem:

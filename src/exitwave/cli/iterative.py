@@ -1,0 +1,197 @@
+"""exitwave reconstruct --method ptycho: an iterative fit, from what is known to files on disk."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from exitwave.cli.asked import Known, given
+from exitwave.cli.calibrate import measured, typed_rotation
+from exitwave.cli.corrections import known_alive
+from exitwave.cli.iterative_saving import Fitted, fitted_of, save_fitted, title_of
+from exitwave.cli.places import Places, with_step
+from exitwave.cli.ptycho_flags import PTYCHO
+from exitwave.cli.recipes import document_in
+from exitwave.cli.session import Outputs, emit, layered, overridden, peak_bytes, progress
+from exitwave.cli.told import Making
+from exitwave.cli.words import reach_in_words
+from exitwave.cli.work import dead_px, require_optics
+from exitwave.core import InputError, record
+from exitwave.data import Calibration, Dataset4D
+from exitwave.recon.iterative.checkpoint import checkpoint_path, key_of, load_checkpoint, save_checkpoint
+from exitwave.recon.iterative.halves import half_fits
+from exitwave.recon.iterative.options import PtychoOptions
+from exitwave.recon.iterative.result import ScanImage, phase_of, residuals, scan_image
+from exitwave.recon.iterative.run import Kept, Outcome, Prepared, follow, prepare
+
+WANTED = (PTYCHO, "calibration")
+RESUMABLE = 3  # the exit status of a fit that was stopped and can go on
+
+
+@record
+class Going:
+    """How a fit is carried out: outputs, what may be replaced, whether it goes on, how it is measured first, the report."""
+
+    outputs: Outputs
+    budget: int
+    force: bool = False
+    as_json: bool = False
+    resume: bool = False
+    html: str | None = None
+    calibrate: Mapping[str, Any] | None = None
+
+
+def is_ptycho(method: str | None, recipe: str | None) -> bool:
+    """Whether a fit is asked for, by the method's name or the recipe's kind."""
+    if method is not None:
+        return method == PTYCHO
+    return recipe is not None and document_in(recipe).tree.get("kind") == PTYCHO
+
+
+def asked_of(recipe: str | None, sets: Sequence[str], flags: Mapping[str, Any]) -> tuple[PtychoOptions, Known]:
+    """A recipe of kind ptycho or calibration with --set on top, and flags (None: not given) on top of that.
+
+    Raises:
+        InputError, FormatError: as `exitwave.cli.recipes.loaded`; what `PtychoOptions` refuses.
+    """
+    told = given(recipe, sets, flags, WANTED)
+    return told.options(PtychoOptions), told.known
+
+
+def run(data: Dataset4D, options: PtychoOptions, beside: Known, going: Going, *, optics: Mapping[str, Any], making: Making,
+        places: Places | None = None) -> int:
+    """Fit, write, say what came out. Returns the exit status: 0, or 3 where it was stopped and can go on."""
+    started = perf_counter()
+    mask = beside.alive((data.shape[2], data.shape[3]))
+    known = overridden(layered(data.calibration, beside.calibration), **optics)
+    if going.calibrate is not None:
+        found = measured(data, known, going.calibrate["twin"], typed_rotation(overridden(beside.calibration, **optics)), going.budget,
+                         going.calibrate["order"])
+        known, mask = overridden(found.calibration, **optics), found.alive
+    mask = known_alive(data, mask)
+    if places is not None:
+        known = with_step(known, places, data.shape[0] * data.shape[1])
+    require_optics(known, PTYCHO)
+    done = fitted(data, known, mask, options, going, places)
+    recipe = recipe_of(options, known, going.budget, mask, places)
+    lacking = save_fitted(done, data, recipe, going.outputs, html=going.html, force=going.force or going.resume, making=making)
+    _tidy(done.outcome, going)
+    _say(done, going, perf_counter() - started, lacking)
+    return RESUMABLE if done.outcome.status == "interrupted" else 0
+
+
+def fitted(data: Dataset4D, known: Calibration, mask: np.ndarray | None, options: PtychoOptions, going: Going, places: Places | None) -> Fitted:
+    """The fit itself, with checkpoints beside the output."""
+    positions = None if places is None else torch.from_numpy(places.positions_A)
+    with progress("reading") as tick:
+        p = prepare(data.frames, known, mask, options, memory_bytes=going.budget, positions_A=positions, progress=tick)
+    path, key = checkpoint_path(going.outputs.result), key_of(p, known)
+    begin = _begin(path, key, going)
+    with _turning(options.iterations) as say:
+        outcome = follow(p, begin, _keeping(path, key, options, say))
+    if outcome.status == "interrupted":
+        save_checkpoint(path, outcome.kept, key)
+    return concluded(p, known, outcome)
+
+
+def concluded(p: Prepared, known: Calibration, outcome: Outcome) -> Fitted:
+    """Image, residuals and, where asked for and the fit came to its end, half sets."""
+    s = p.problem.setup
+    image = scan_image(s, phase_of(outcome.leaves))
+    with progress("residuals") as tick:
+        left = residuals(p.problem, outcome.leaves, tick)
+    halves: tuple[ScanImage, ScanImage] | None = None
+    if p.options.halves != "none" and outcome.status in ("converged", "stopped early"):
+        with progress("half sets") as tick:
+            one, other = half_fits(p, outcome.leaves, max(1, len(outcome.kept.history)), tick)
+        halves = scan_image(s, one.real.mean(0)), scan_image(s, other.real.mean(0))
+    return fitted_of(p, outcome, image, left, halves, known)
+
+
+def recipe_of(options: PtychoOptions, known: Calibration, memory: int, mask: np.ndarray | None, places: Places | None) -> dict[str, Any]:
+    """The recipe of kind ptycho that makes the same fit again."""
+    told = {name: getattr(options, name) for name in PtychoOptions.__dataclass_fields__}  # type: ignore[attr-defined]
+    return {"schema": 1, "kind": PTYCHO, "verb": PTYCHO, **told, "memory_bytes": memory, "calibration": known.as_json(),
+            "dead_px": None if mask is None else dead_px(mask), **({} if places is None else {"places": places.as_json()})}
+
+
+def check_checkpoint(output: str, *, resume: bool, force: bool) -> None:
+    """Refuse to run over a fit that could go on.
+
+    Raises:
+        InputError: there is a checkpoint, and neither --resume nor --force.
+    """
+    path = checkpoint_path(output)
+    if path.exists() and not (resume or force):
+        raise InputError(f"{path} holds a fit that was not finished", remedy="pass --resume to go on with it, or --force to begin anew")
+
+
+def _begin(path: Path, key: str, going: Going) -> Kept | None:
+    """The fit to go on with. Where --resume finds no checkpoint it begins anew, and says so."""
+    if not going.resume:
+        return None
+    if path.exists():
+        return load_checkpoint(path, key)
+    click.echo(f"exitwave: there is no {path}; the fit begins anew", err=True)
+    return None
+
+
+def _keeping(path: Path, key: str, options: PtychoOptions, say: Callable[[Kept], None]) -> Callable[[Kept], None]:
+    def each(kept: Kept) -> None:
+        say(kept)
+        if options.checkpoint_every and kept.state.iteration % options.checkpoint_every == 0:
+            save_checkpoint(path, kept, key)
+
+    return each
+
+
+@contextmanager
+def _turning(iterations: int) -> Iterator[Callable[[Kept], None]]:
+    """A bar with the losses on stderr where that is a terminal, else nothing."""
+    if not sys.stderr.isatty():
+        yield lambda kept: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("fitting", total=iterations)
+        yield lambda kept: bar.update(task, completed=kept.state.iteration, description=_in_words(kept.history[-1]))
+
+
+def _in_words(figures: Mapping[str, float]) -> str:
+    held = f", held out {figures['held_out']:.4g}" if "held_out" in figures else ""
+    return f"loss {figures['loss']:.4g}{held}"
+
+
+def _tidy(outcome: Outcome, going: Going) -> None:
+    """A fit that came to its end needs its checkpoint no more."""
+    if outcome.status in ("converged", "stopped early"):
+        checkpoint_path(going.outputs.result).unlink(missing_ok=True)
+
+
+def _say(done: Fitted, going: Going, seconds: float, lacking: tuple[str, ...]) -> None:
+    metrics, outputs = done.metrics, going.outputs
+    if going.as_json:
+        emit({**outputs.as_json(), "html": going.html and str(Path(going.html).resolve()), "method": PTYCHO, "status": done.outcome.status,
+              "seconds": seconds, "peak_bytes": peak_bytes(), "pitch_A": list(done.image.pitch_A), "metrics": metrics,
+              "history": done.history, "nexus_missing": list(lacking)})
+        return
+    _, ny, nx = done.image.slices.shape
+    click.echo(f"{title_of(done)}: {ny} x {nx} pixels of {done.image.pitch_A[0]:.4g} x {done.image.pitch_A[1]:.4g} A")
+    end = {"converged": "done", "stopped early": "stopped early, the held-out loss rose", "interrupted": "stopped by hand, --resume goes on",
+           "diverged": "diverged, the last good state is kept: lower --phase-rate or --probe-rate, or check the calibration"}[done.outcome.status]
+    last = f"; {_in_words(done.outcome.kept.history[-1])} of a pattern" if done.outcome.kept.history else ""
+    click.echo(f"  {end} after {metrics['iterations']} iterations{last}; {seconds:.1f} s")
+    click.echo(f"  phase rms {metrics['rms_phase_rad']:.3g} rad; probe modes hold {', '.join(f'{share:.1%}' for share in metrics['mode_shares'])}")
+    for name, value in metrics["fitted"].items():
+        click.echo(f"  {name} {np.array2string(np.asarray(value), precision=4, separator=', ', threshold=8)}")
+    if "frc_resolution_A" in metrics:
+        click.echo(f"  half sets correlate over 1/7 {reach_in_words(metrics['frc_resolution_A'], metrics['frc_last_A'])}")
+    click.echo(f"  written to {', '.join(filter(None, (outputs.in_words(), going.html)))}")

@@ -1,0 +1,156 @@
+"""A fit on disk: planes and model of the result, TIFF, picture and report."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from exitwave.cli.session import Outputs, peak_bytes
+from exitwave.cli.told import Making, made_from
+from exitwave.core import record
+from exitwave.data import Calibration, Dataset4D
+from exitwave.io import Plane, write_result, write_tiff
+from exitwave.plot import Curve
+from exitwave.plot.spectra import significant
+from exitwave.recon.iterative.result import Residuals, ScanImage, fitted_positions_A, model_of, probe_modes, projected
+from exitwave.recon.iterative.run import Outcome, Prepared
+from exitwave.signal import RingCorrelation, frc
+
+SMALL = ("affine", "dz_A", "tilt_mrad", "source_A", "focal_spread_A", "psf_px", "aberrations_A")  # leaves that are told in numbers
+HALF_TITLES = {"scan": "of the positions", "counts": "of the counts, dealt out at random"}
+
+
+@record
+class Fitted:
+    """A fit with its image in the scan's frame, what it leaves, its half sets and their correlation, the probe's modes in real space with their
+    shares of the power, what was added to the positions (n, 2) in the scan's frame, and the calibration that it began with."""
+
+    prepared: Prepared
+    outcome: Outcome
+    image: ScanImage
+    residuals: Residuals
+    halves: tuple[ScanImage, ScanImage] | None
+    rings: RingCorrelation | None
+    modes: torch.Tensor
+    shares: torch.Tensor
+    moved_A: np.ndarray
+    calibration: Calibration
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """Every iteration's figures by name."""
+        turns = self.outcome.kept.history
+        return {name: [float(turn[name]) for turn in turns] for name in (turns[0] if turns else {})}
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What scripts read beside the image."""
+        p, leaves, rings = self.prepared, self.outcome.leaves, self.rings
+        s, last = p.problem.setup, self.outcome.kept.history[-1] if self.outcome.kept.history else {}
+        gain = float(self.calibration.counts_per_electron.value or 1.0)
+        cell = self.calibration.need("scan_step_y_A") * self.calibration.need("scan_step_x_A")
+        return {
+            "status": self.outcome.status,
+            "iterations": len(self.outcome.kept.history),
+            **{name: float(value) for name, value in last.items()},
+            "deviance_per_pixel": 2 * float(self.residuals.patterns.mean()) / float(s.camera.mask.sum()),
+            "electrons_per_position": s.counts / gain,
+            "dose_e_per_A2": s.counts / gain / cell,
+            "rms_phase_rad": float(projected(self.image).std()),
+            "mode_shares": self.shares.tolist(),
+            "fitted": {name: leaves[name].tolist() for name in SMALL if name in leaves and name in p.problem.free},
+            "position_rms_A": float(np.sqrt((self.moved_A**2).sum(1).mean())),
+            "frames_in_memory": p.in_memory,
+            "half_sets": p.options.halves,
+            **({} if rings is None else {"frc_resolution_A": rings.resolution_A(), "frc_last_A": rings.last_A()}),
+        }
+
+
+def fitted_of(
+    p: Prepared, outcome: Outcome, image: ScanImage, left: Residuals, halves: tuple[ScanImage, ScanImage] | None, calibration: Calibration
+) -> Fitted:
+    """The fit with what follows from it."""
+    s, rings = p.problem.setup, None
+    if halves is not None:
+        one, other = (torch.from_numpy(projected(half)) for half in halves)
+        rings = frc(one, other, image.pitch_A)
+    modes, shares = probe_modes(s, outcome.leaves, p.problem.terms)
+    moved = (fitted_positions_A(s, outcome.leaves) - s.positions_A()).numpy()
+    return Fitted(prepared=p, outcome=outcome, image=image, residuals=left, halves=halves, rings=rings, modes=modes, shares=shares, moved_A=moved,
+                  calibration=calibration)
+
+
+def save_fitted(
+    done: Fitted, data: Dataset4D, recipe: Mapping[str, Any], outputs: Outputs, *, html: str | None = None, force: bool, making: Making | None = None
+) -> tuple[str, ...]:
+    """The result file and, where asked, TIFF (of the slices, where there are several), PNG and an HTML report. Returns what NeXus (NXem) requires
+    and nobody knows."""
+    metrics = {**done.metrics, "method": "ptycho", "seconds": done.outcome.seconds, "peak_bytes": peak_bytes(), "pitch_A": list(done.image.pitch_A)}
+    provenance, facts = made_from(data, making or Making())
+    planes = planes_of(done)
+    lacking = write_result(outputs.result, images=planes, recipe=dict(recipe), calibration=done.calibration, metrics=metrics, provenance=provenance,
+                           facts=facts, model=_model(done), force=force)
+    if outputs.tiff:
+        shown = next((plane for plane in planes if plane.name == "slices"), planes[0])
+        write_tiff(outputs.tiff, shown.array, done.image.pitch_A, force, shown.depth_A)
+    if outputs.png or html:
+        from exitwave.plot import fit_figure, fit_report, save, save_html
+
+        view = view_of(done)
+        if outputs.png:
+            save(fit_figure(view), outputs.png, force)
+        if html:
+            save_html(fit_report(view, metrics, recipe, provenance), html, force)
+    return lacking
+
+
+def planes_of(done: Fitted) -> list[Plane]:
+    """The images of a result, the projected phase first."""
+    image, s = done.image, done.prepared.problem.setup
+    place: dict[str, Any] = {"pitch": image.pitch_A, "origin": image.origin_A, "unit": "rad"}
+    planes = [Plane(name="phase", array=projected(image).astype(np.float32), title=title_of(done), **place)]
+    if len(image.slices) > 1:
+        depths = np.concatenate([[0.0], np.cumsum(done.outcome.leaves["dz_A"].numpy())])
+        layers = image.slices.astype(np.float32)
+        planes.append(Plane(name="slices", array=layers, depth_A=tuple(depths.tolist()), title="phase of each slice", **place))
+    for name, half in zip("ab", done.halves or (), strict=False):
+        title = f"half {name} {HALF_TITLES[done.prepared.options.halves]}"
+        planes.append(Plane(name=f"half_{name}", array=projected(half).astype(np.float32), title=title, **place))
+    middle = tuple(-(n // 2) * p for n, p in zip(s.window.shape, s.window.pitch_A, strict=True))
+    for i, (mode, share) in enumerate(zip(done.modes, done.shares, strict=True)):
+        planes.append(Plane(name=f"probe_{i}", array=mode.numpy(), pitch=s.window.pitch_A, origin=(middle[0], middle[1]),
+                            title=f"probe mode {i}, {float(share):.1%} of the power, along the camera's axes"))
+    if s.raster is not None:
+        step = done.calibration.need("scan_step_y_A"), done.calibration.need("scan_step_x_A")
+        losses = done.residuals.patterns.reshape(s.raster).astype(np.float32)
+        planes.append(Plane(name="loss_map", array=losses, pitch=step, title="loss of each pattern"))
+    return planes
+
+
+def _model(done: Fitted) -> dict[str, Any]:
+    p = done.prepared
+    return {**model_of(p.problem, done.outcome.leaves), "history": {name: np.array(values) for name, values in done.history.items()},
+            "loss_of_pattern": done.residuals.patterns, "residual_of_pixel": done.residuals.pixels,
+            "positions_A": fitted_positions_A(p.problem.setup, done.outcome.leaves)}
+
+
+def view_of(done: Fitted) -> Any:
+    """What pictures show."""
+    from exitwave.plot import FitView
+
+    s, rings = done.prepared.problem.setup, done.rings
+    curve = None if rings is None else Curve(q_invA=rings.q_invA.numpy(), value=rings.value.numpy())
+    return FitView(
+        title=title_of(done), phase=projected(done.image), slices=done.image.slices, pitch_A=done.image.pitch_A, probe=done.modes.numpy(),
+        shares=done.shares.numpy(), probe_pitch_A=s.window.pitch_A, history=done.history, positions_A=s.positions_A().numpy(), moved_A=done.moved_A,
+        loss_of_pattern=done.residuals.patterns, raster=s.raster, residual_of_pixel=done.residuals.pixels, edge_invA=s.edge_invA, rings=curve,
+        resolution_A=None if rings is None else rings.resolution_A(),
+    )
+
+
+def title_of(done: Fitted) -> str:
+    """ "ptychographic phase, 4 slices, 1e4 e/Å^2"."""
+    options = done.prepared.options
+    cut = f", {options.slices} slices over {options.thickness_A:.4g} Å" if options.slices > 1 else ""
+    return f"ptychographic phase{cut}, {significant(done.metrics['dose_e_per_A2'])} e/Å²"
