@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,7 +16,7 @@ from exitwave.cli.asked import Known, given
 from exitwave.cli.calibrate import measured, typed_rotation
 from exitwave.cli.corrections import known_alive
 from exitwave.cli.iterative_saving import Fitted, fitted_of, save_fitted, title_of
-from exitwave.cli.places import Places, with_step
+from exitwave.cli.places import Places, again, with_step
 from exitwave.cli.ptycho_flags import PTYCHO
 from exitwave.cli.recipes import document_in
 from exitwave.cli.session import Outputs, emit, layered, overridden, peak_bytes, progress
@@ -28,10 +29,15 @@ from exitwave.recon.iterative.checkpoint import checkpoint_path, key_of, load_ch
 from exitwave.recon.iterative.halves import half_fits
 from exitwave.recon.iterative.options import PtychoOptions
 from exitwave.recon.iterative.result import ScanImage, phase_of, residuals, scan_image
-from exitwave.recon.iterative.run import Kept, Outcome, Prepared, follow, prepare
+from exitwave.recon.iterative.run import ENDED, Kept, Outcome, Prepared, follow, prepare
 
 WANTED = (PTYCHO, "calibration")
-RESUMABLE = 3  # the exit status of a fit that was stopped and can go on
+ENDS = {
+    "converged": "converged", "iterations done": "done, the loss still falls", "stopped early": "stopped early, the held-out loss rose",
+    "interrupted": "stopped by hand, --resume goes on",
+    "diverged": "diverged, the last good state is kept: lower --phase-rate or --probe-rate, or check the calibration",
+}
+STATUS = {"interrupted": 3, "diverged": 2}  # exit statuses; 0 otherwise
 
 
 @record
@@ -66,7 +72,7 @@ def asked_of(recipe: str | None, sets: Sequence[str], flags: Mapping[str, Any]) 
 
 def run(data: Dataset4D, options: PtychoOptions, beside: Known, going: Going, *, optics: Mapping[str, Any], making: Making,
         places: Places | None = None) -> int:
-    """Fit, write, say what came out. Returns the exit status: 0, or 3 where it was stopped and can go on."""
+    """Fit, write, say what came out. Returns the exit status: 0, 3 where it was stopped and can go on, 2 where it diverged."""
     started = perf_counter()
     mask = beside.alive((data.shape[2], data.shape[3]))
     known = overridden(layered(data.calibration, beside.calibration), **optics)
@@ -80,10 +86,10 @@ def run(data: Dataset4D, options: PtychoOptions, beside: Known, going: Going, *,
     require_optics(known, PTYCHO)
     done = fitted(data, known, mask, options, going, places)
     recipe = recipe_of(options, known, going.budget, mask, places)
-    lacking = save_fitted(done, data, recipe, going.outputs, html=going.html, force=going.force or going.resume, making=making)
+    lacking = save_fitted(done, data, recipe, going.outputs, html=going.html, force=going.force, making=making)
     _tidy(done.outcome, going)
     _say(done, going, perf_counter() - started, lacking)
-    return RESUMABLE if done.outcome.status == "interrupted" else 0
+    return STATUS.get(done.outcome.status, 0)
 
 
 def fitted(data: Dataset4D, known: Calibration, mask: np.ndarray | None, options: PtychoOptions, going: Going, places: Places | None) -> Fitted:
@@ -107,22 +113,30 @@ def concluded(p: Prepared, known: Calibration, outcome: Outcome) -> Fitted:
     with progress("residuals") as tick:
         left = residuals(p.problem, outcome.leaves, tick)
     halves: tuple[ScanImage, ScanImage] | None = None
-    if p.options.halves != "none" and outcome.status in ("converged", "stopped early"):
+    if p.options.halves != "none" and outcome.status in ENDED:
         with progress("half sets") as tick:
             one, other = half_fits(p, outcome.leaves, max(1, len(outcome.kept.history)), tick)
         halves = scan_image(s, one.real.mean(0)), scan_image(s, other.real.mean(0))
     return fitted_of(p, outcome, image, left, halves, known)
 
 
+def fitted_again(data: Dataset4D, known: Calibration, mask: np.ndarray | None, recipe: Mapping[str, Any], outputs: Outputs, budget: int) -> Fitted:
+    """The fit that a stored recipe describes, from its start."""
+    names = [f.name for f in fields(PtychoOptions)]  # type: ignore[arg-type]
+    told = {name: tuple(recipe[name]) if name == "fit" else recipe[name] for name in names if name in recipe}
+    options = replace(PtychoOptions(**told), checkpoint_every=0)
+    return fitted(data, known, mask, options, Going(outputs=outputs, budget=budget), again(recipe.get("places")))
+
+
 def recipe_of(options: PtychoOptions, known: Calibration, memory: int, mask: np.ndarray | None, places: Places | None) -> dict[str, Any]:
     """The recipe of kind ptycho that makes the same fit again."""
-    told = {name: getattr(options, name) for name in PtychoOptions.__dataclass_fields__}  # type: ignore[attr-defined]
+    told = {f.name: getattr(options, f.name) for f in fields(PtychoOptions)}  # type: ignore[arg-type]
     return {"schema": 1, "kind": PTYCHO, "verb": PTYCHO, **told, "memory_bytes": memory, "calibration": known.as_json(),
             "dead_px": None if mask is None else dead_px(mask), **({} if places is None else {"places": places.as_json()})}
 
 
-def check_checkpoint(output: str, *, resume: bool, force: bool) -> None:
-    """Refuse to run over a fit that could go on.
+def check_checkpoint(output: str, *, resume: bool, force: bool) -> bool:
+    """Whether there is a fit to go on with, whose unfinished outputs may be replaced.
 
     Raises:
         InputError: there is a checkpoint, and neither --resume nor --force.
@@ -130,6 +144,7 @@ def check_checkpoint(output: str, *, resume: bool, force: bool) -> None:
     path = checkpoint_path(output)
     if path.exists() and not (resume or force):
         raise InputError(f"{path} holds a fit that was not finished", remedy="pass --resume to go on with it, or --force to begin anew")
+    return resume and path.exists()
 
 
 def _begin(path: Path, key: str, going: Going) -> Kept | None:
@@ -172,7 +187,7 @@ def _in_words(figures: Mapping[str, float]) -> str:
 
 def _tidy(outcome: Outcome, going: Going) -> None:
     """A fit that came to its end needs its checkpoint no more."""
-    if outcome.status in ("converged", "stopped early"):
+    if outcome.status in ENDED:
         checkpoint_path(going.outputs.result).unlink(missing_ok=True)
 
 
@@ -185,8 +200,7 @@ def _say(done: Fitted, going: Going, seconds: float, lacking: tuple[str, ...]) -
         return
     _, ny, nx = done.image.slices.shape
     click.echo(f"{title_of(done)}: {ny} x {nx} pixels of {done.image.pitch_A[0]:.4g} x {done.image.pitch_A[1]:.4g} A")
-    end = {"converged": "done", "stopped early": "stopped early, the held-out loss rose", "interrupted": "stopped by hand, --resume goes on",
-           "diverged": "diverged, the last good state is kept: lower --phase-rate or --probe-rate, or check the calibration"}[done.outcome.status]
+    end = ENDS[done.outcome.status]
     last = f"; {_in_words(done.outcome.kept.history[-1])} of a pattern" if done.outcome.kept.history else ""
     click.echo(f"  {end} after {metrics['iterations']} iterations{last}; {seconds:.1f} s")
     click.echo(f"  phase rms {metrics['rms_phase_rad']:.3g} rad; probe modes hold {', '.join(f'{share:.1%}' for share in metrics['mode_shares'])}")

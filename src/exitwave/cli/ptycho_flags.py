@@ -40,7 +40,7 @@ DIRECT = {"correct": "--correct", "vacuum_A": "--vacuum", "sections_A": "--secti
 def ptycho_taken(options: MutableMapping[str, Any]) -> dict[str, Any]:
     """The flags of ptycho that were given, taken out of a verb's options."""
     found = {name: options.pop(name) for name in (*RECIPE, *SWITCHES, "html")}
-    return {name: value for name, value in found.items() if value not in (None, False)}
+    return {name: value for name, value in found.items() if value is not None and value is not False}
 
 
 def check_direct(given: Mapping[str, Any], halves: str | None, method: str | None) -> None:

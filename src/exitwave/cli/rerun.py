@@ -10,7 +10,11 @@ import numpy as np
 from exitwave.cli.corrections import asked_again, corrected
 from exitwave.cli.fuse import fused, save_fused
 from exitwave.cli.fuse import title_of as fused_title
+from exitwave.cli.iterative import fitted_again
+from exitwave.cli.iterative_saving import save_fitted
+from exitwave.cli.iterative_saving import title_of as fit_title
 from exitwave.cli.places import again
+from exitwave.cli.ptycho_flags import PTYCHO
 from exitwave.cli.quantities import quantities_in
 from exitwave.cli.saving import save_direct, title_of
 from exitwave.cli.session import Outputs, begin, emit, peak_bytes, progress
@@ -22,10 +26,12 @@ from exitwave.io import Result, read_result
 from exitwave.io import open as open_scan
 from exitwave.io.provenance import InputFile, find_input
 from exitwave.io.recipes import live_pixels
+from exitwave.recon.iterative.result import projected
 from exitwave.recon.options import FuseOptions
 
 LIKE = {"reconstruct": ("method", "upsample", "memory_bytes", "dead_px"),
-        "fuse": ("method", "upsample", "wedges", "inner", "memory_bytes", "dead_px")}
+        "fuse": ("method", "upsample", "wedges", "inner", "memory_bytes", "dead_px"),
+        PTYCHO: ("iterations", "batch", "memory_bytes", "dead_px")}
 
 
 @record
@@ -69,11 +75,11 @@ def run(
         data = corrected(data, asked_again(old.provenance["corrections"]))
     alive = live_pixels(_pairs(recipe["dead_px"]), (data.shape[2], data.shape[3]), result)
     repeat = Repeat(old=old, recipe=recipe, data=data, alive=alive, budget=budget, making=Making(known=told, facts=old.facts))
-    made = (_fused if recipe["verb"] == "fuse" else _direct)(repeat, outputs, force)
+    made = {"fuse": _fused, PTYCHO: _fitted}.get(recipe["verb"], _direct)(repeat, outputs, force)
     largest = float(np.abs(made.image - old.images[old.default].array).max())
     seconds = perf_counter() - started
     if as_json:
-        emit({**outputs.as_json(), "input": path, "input_checked": bool(told.sha256), "method": recipe["method"], "seconds": seconds,
+        emit({**outputs.as_json(), "input": path, "input_checked": bool(told.sha256), "method": recipe.get("method", PTYCHO), "seconds": seconds,
               "peak_bytes": peak_bytes(), "pitch_A": list(made.pitch_A), "metrics": {**made.metrics, "largest_difference_rad": largest},
               "nexus_missing": list(made.lacking)})
         return
@@ -111,6 +117,12 @@ def _fused(repeat: Repeat, outputs: Outputs, force: bool) -> Made:
     done = fused(repeat.data, repeat.old.calibration, repeat.alive, options, repeat.budget)
     lacking = save_fused(done, repeat.data, recipe, outputs, force=force, making=repeat.making)
     return Made(title=fused_title(done), image=done.image.image.numpy(), pitch_A=done.image.pitch_A, metrics=done.metrics, lacking=lacking)
+
+
+def _fitted(repeat: Repeat, outputs: Outputs, force: bool) -> Made:
+    done = fitted_again(repeat.data, repeat.old.calibration, repeat.alive, repeat.recipe, outputs, repeat.budget)
+    lacking = save_fitted(done, repeat.data, repeat.recipe, outputs, force=force, making=repeat.making)
+    return Made(title=fit_title(done), image=projected(done.image), pitch_A=done.image.pitch_A, metrics=done.metrics, lacking=lacking)
 
 
 def _pairs(dead_px: np.ndarray | None) -> tuple[tuple[int, int], ...]:

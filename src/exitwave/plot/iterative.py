@@ -205,4 +205,4 @@ def _detector(made: Figure, axes: Axes, view: FitView) -> None:
     top = max(float(np.percentile(np.abs(shown), 98)), 1e-12)
     made.colorbar(axes.imshow(shown, cmap="RdBu_r", vmin=-top, vmax=top), ax=axes, fraction=0.046, pad=0.02)
     figures.bare(axes)
-    axes.set_title("expected over counted, mean of each pixel")
+    axes.set_title("1 - counted / expected, mean of each pixel")

@@ -18,11 +18,11 @@ CSS = """body{font:15px/1.5 system-ui,sans-serif;max-width:72em;margin:2em auto;
 margin:1.6em 0 .4em}img{max-width:100%;height:auto}table{border-collapse:collapse;font-size:.92em}td{padding:.15em 1em .15em 0;vertical-align:top}
 td:first-child{color:#555;white-space:nowrap}.status{padding:.1em .6em;border-radius:.3em;background:#e6f2ec}.bad{background:#fbe3d6}
 code{font-size:.9em;word-break:break-all}.two{display:flex;flex-wrap:wrap;gap:2em;align-items:flex-start}"""
+GOOD = ("converged", "iterations done", "stopped early")
 SHOWN = {
     "iterations": "iterations", "loss": "loss of a pattern", "held_out": "loss of a pattern held out", "deviance_per_pixel": "deviance per pixel",
     "electrons_per_position": "electrons per position", "dose_e_per_A2": "dose, e/Å²", "rms_phase_rad": "phase rms, rad",
     "frc_resolution_A": "half sets correlate over 1/7 to, Å", "position_rms_A": "positions moved, Å rms", "pitch_A": "pixel, Å", "seconds": "seconds",
-    "peak_bytes": "peak memory, bytes",
 }
 CHOSEN = ("slices", "thickness_A", "modes", "iterations", "batch", "loss", "probe", "fit", "start", "held_share", "patience", "z_sigma_A",
           "positivity", "seed")
@@ -32,10 +32,11 @@ def fit_report(view: FitView, metrics: Mapping[str, Any], recipe: Mapping[str, A
     """The text of the report: numbers, then every picture as a PNG inside the page."""
     status = str(metrics["status"])
     numbers = {label: metrics[name] for name, label in SHOWN.items() if metrics.get(name) is not None}
+    numbers |= {"peak memory, MB": round(metrics["peak_bytes"] / 1e6)} if metrics.get("peak_bytes") else {}
     numbers |= {f"fitted {name}": value for name, value in metrics.get("fitted", {}).items()}
     parts = [
         f"<h1>{html.escape(view.title)}</h1>",
-        f'<p><span class="status{"" if status == "converged" else " bad"}">{html.escape(status)}</span> '
+        f'<p><span class="status{"" if status in GOOD else " bad"}">{html.escape(status)}</span> '
         f"<code>{html.escape(str(provenance.get('command', '')))}</code></p>",
         f'<div class="two"><div>{_picture(phase_panel(view), "phase")}</div></div>',
         f'<div class="two">{_table("Result", numbers)}{_table("Asked for", {name: recipe[name] for name in CHOSEN if name in recipe})}</div>',
@@ -80,4 +81,4 @@ def _text(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, (list, tuple)):
         return ", ".join(_text(item) for item in value) or "nothing else"
-    return f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)
+    return str(value)

@@ -82,10 +82,10 @@ def command(
         direct = {**quantities, "at_A": points, "upsample": upsample, "pitch_A": pitch_A, "field_A": field_A}
         chosen, known = of_fit_asked(recipe, sets, of_ptycho(of_fit, direct, names_in(fit)))
         resume = bool(of_fit.get("resume"))
-        check_checkpoint(output, resume=resume, force=flags.force)
-        check_outputs(flags.force or resume, output, png, tiff, html)
+        force = flags.force or check_checkpoint(output, resume=resume, force=flags.force)
+        check_outputs(force, output, png, tiff, html)
         first = {"twin": twin or "positive-phase", "order": order or 1} if calibrate_first else None
-        going = Going(outputs=outputs, budget=begin(flags.threads, flags.memory), force=flags.force, as_json=flags.as_json, resume=resume, html=html,
+        going = Going(outputs=outputs, budget=begin(flags.threads, flags.memory), force=force, as_json=flags.as_json, resume=resume, html=html,
                       calibrate=first)
         places, scan_shape = asked_places(file, positions, pitch_A=None, field_A=None, **flags.file)
         data = scan_in(file, replace(flags, file={**flags.file, "scan_shape": scan_shape}))

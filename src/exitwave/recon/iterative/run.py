@@ -17,6 +17,7 @@ from exitwave.flow.accumulate import ignore
 from exitwave.flow.check import check_frames
 from exitwave.flow.chunks import chunks
 from exitwave.recon.iterative.adam import Adam, State
+from exitwave.recon.iterative.disk import check_disk
 from exitwave.recon.iterative.limits import limits_of
 from exitwave.recon.iterative.losses import Loss
 from exitwave.recon.iterative.memory import needed_bytes
@@ -26,6 +27,8 @@ from exitwave.recon.iterative.setup import Setup, set_up, start_modes
 from exitwave.recon.iterative.start import start_phase
 
 TERMS = ((1, 0), (1, 2), (2, 1), (2, 3), (3, 0))
+ENDED = ("converged", "iterations done", "stopped early")
+SETTLED = 1e-4  # a loss that changes by less of itself over the last tenth of the iterations has converged
 HELD, DIVERGED = 11, 3.0  # stream of the seed that picks held patterns; a loss so many times the start's is no fit
 SOURCE_A, FOCAL_SPREAD_A, PSF_PX = 0.1, 20.0, 0.3  # where a fit begins that the calibration says nothing of: at zero there is no slope
 
@@ -54,8 +57,8 @@ class Kept:
 
 @record
 class Outcome:
-    """Leaves, how far it came, and how it ended: "converged" (all iterations), "stopped early" (the held-out loss rose; the leaves are those of its
-    minimum), "interrupted" or "diverged" (the leaves are the last good ones)."""
+    """Leaves, how far it came, and how it ended: "converged" or "iterations done" (all of them; the loss moves no longer, or still does), "stopped
+    early" (the held-out loss rose; the leaves are those of its minimum), "interrupted" or "diverged" (the leaves are the last good ones)."""
 
     leaves: Mapping[str, Tensor]
     kept: Kept
@@ -81,9 +84,11 @@ def prepare(
                oversample=options.oversample)
     need = needed_bytes(s, frames, options, memory_bytes)
     size = int(np.prod(frames.shape)) * frames.dtype.itemsize
-    kept, mean = _read(frames, s.camera.mask.numpy() > 0, keep=need + size <= memory_bytes, memory_bytes=memory_bytes, progress=progress)
+    kept, pattern = _read(frames, keep=need + size <= memory_bytes, memory_bytes=memory_bytes, progress=progress)
+    mean = float(pattern[s.camera.mask.numpy() > 0].sum())
     if not mean > 0:
         raise InputError("the scan holds no counts", got=f"{mean:.3g} in a pattern")
+    check_disk(pattern, s, calibration)
     s = replace(s, counts=mean)
     loss = Loss(kind=options.loss, dispersion=_dispersion(calibration))
     leaves = start_leaves(s, calibration, options)
@@ -157,7 +162,7 @@ def follow(p: Prepared, begin: Kept | None = None, each: Callable[[Kept], None] 
 
     A stop by the keyboard ends it with the last whole iteration and status "interrupted".
     """
-    started, status = perf_counter(), "converged"
+    started, status = perf_counter(), ""
     kept = begin or first(p)
     leaves: Mapping[str, Tensor] = kept.state.leaves
     try:
@@ -173,6 +178,7 @@ def follow(p: Prepared, begin: Kept | None = None, each: Callable[[Kept], None] 
         status = "diverged"
     except KeyboardInterrupt:
         status = "interrupted"
+    status = status or ("converged" if settled(kept.history) else "iterations done")
     return Outcome(leaves=leaves, kept=kept, status=status, seconds=perf_counter() - started)
 
 
@@ -180,6 +186,13 @@ def first(p: Prepared) -> Kept:
     """What there is before the first iteration."""
     state = p.solver.start(p.problem)
     return Kept(state=state, best=state.leaves, history=())
+
+
+def settled(history: History) -> bool:
+    """Whether the loss (of patterns held out, where there are some) has stopped changing."""
+    losses = [figures.get("held_out", figures["loss"]) for figures in history]
+    late = losses[-max(2, len(losses) // 10 + 1) :]
+    return len(losses) >= 10 and max(late) - min(late) <= SETTLED * abs(late[-1])
 
 
 def overdue(kept: Kept, options: PtychoOptions) -> bool:
@@ -234,16 +247,16 @@ def _dispersion(calibration: Calibration) -> float:
 
 
 def _read(
-    frames: FrameSource, alive: np.ndarray, *, keep: bool, memory_bytes: int, progress: Callable[[int, int], None]
-) -> tuple[FrameSource, float]:
-    """The frames, in memory where `keep`, and the mean counts of a pattern's live pixels."""
+    frames: FrameSource, *, keep: bool, memory_bytes: int, progress: Callable[[int, int], None]
+) -> tuple[FrameSource, np.ndarray]:
+    """The frames, in memory where `keep`, and the mean pattern (ky, kx)."""
     n = frames.shape[0] * frames.shape[1]
     held = np.empty((n, *frames.shape[2:]), frames.dtype) if keep else None
-    total = 0.0
+    total = np.zeros(frames.shape[2:])
     for chunk in chunks(frames, memory_bytes // 4):
         check_frames(chunk.frames, chunk.start)
         _check_positive(chunk.frames, chunk.start)
-        total += float(chunk.frames.sum(0, dtype=np.float64)[alive].sum())
+        total += chunk.frames.sum(0, dtype=np.float64)
         if held is not None:
             held[chunk.start : chunk.stop] = chunk.frames
         progress(chunk.stop, n)
