@@ -1,12 +1,13 @@
 """Scans for iterative ptychography whose truth is known: amorphous films of atoms, simulated by the package on a finer grid than any fit uses."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import torch
 
-from exitwave.core import record
+from exitwave.core import InputError, record
 from exitwave.core.seeds import generator_at
 from exitwave.data import Calibration
 from exitwave.simulate import FourDRecipe, experiment_of
@@ -48,27 +49,31 @@ def films_xyz(field_A: float, films: tuple[tuple[float, float], ...], depth_A: f
 def scene(
     folder: Path, *, films: tuple[tuple[float, float], ...] = ((0.0, 20.0),), scan: int = 32, step_A: float = 0.8, detector: int = 64,
     energy_eV: float = 80e3, semiangle_mrad: float = 25.0, detector_mrad: float = 1.7, C10_A: float = -150.0, slice_A: float = 2.0, seed: int = 5,
-    jitter_A: float = 0.0, source_A: float = 0.0,
+    jitter_A: float = 0.0, source_A: float = 0.0, band_invA: float = 0.9,
 ) -> Scene:
-    """Simulate a scan of films without noise.
+    """Simulate a scan of films without noise. Each slice's phase is cut at `band_invA`: a truth that the camera can see whole, since phases beyond it
+    would return as a loss of amplitude and a few percent less phase.
 
-    `jitter_A` is the rms error of the positions along each axis, which the calibration does not know; `source_A` the rms size of the source, taken by a
-    13 x 13 grid of its Gaussian over the scan's own positions.
+    `jitter_A` is the rms error of positions along each axis, which the calibration does not know; `source_A` the rms size of the source, summed over
+    5 x 5 Gauss-Hermite points.
     """
     depth = max(bottom for _, bottom in films)
     field = scan * step_A + 2 * max(1.22e3 * 0.0418 / semiangle_mrad + 2e-3 * semiangle_mrad * (abs(C10_A) + depth), 16.0)
     file = folder / f"films-{seed}.xyz"
     file.write_text(films_xyz(field, films, depth, seed), encoding="ascii")
     recipe = FourDRecipe(
-        specimen=str(file), energy_eV=energy_eV, semiangle_mrad=semiangle_mrad, aberrations=MappingProxyType({"C10_A": C10_A}), scan_shape=(scan, scan),
-        scan_step_A=step_A, detector_px=(detector, detector), detector_mrad=detector_mrad, centre_offset_px=(0.5, 0.5), dose_e_per_A2=1.0, slice_A=slice_A,
-        field_A=(field, field),
+        specimen=str(file), energy_eV=energy_eV, semiangle_mrad=semiangle_mrad, aberrations=MappingProxyType({"C10_A": C10_A}),
+        scan_shape=(scan, scan), scan_step_A=step_A, detector_px=(detector, detector), detector_mrad=detector_mrad, centre_offset_px=(0.5, 0.5),
+        dose_e_per_A2=1.0, slice_A=slice_A, field_A=(field, field),
     )
     made = experiment_of(recipe)
-    from dataclasses import replace
-
     x = made.experiment
-    assert x.scan is not None
+    whole = x.specimen
+    k2 = whole.grid.k2_invA2()
+    phase = torch.fft.ifft2(torch.fft.fft2(whole.phase_rad.real.reshape(-1, *whole.grid.shape).double()) * (k2 <= band_invA**2)).real  # (z, Y, X)
+    x = replace(x, specimen=replace(whole, phase_rad=phase.float()))
+    if x.scan is None:
+        raise InputError("a scene is scanned")
     positions = x.scan.positions_A
     if jitter_A:
         positions = positions + torch.from_numpy(generator_at(seed, 1).normal(0, jitter_A, positions.shape))
@@ -80,7 +85,6 @@ def scene(
                 stop = min(len(positions), start + BATCH)
                 (mean,) = expected(moved, torch.arange(start, stop))
                 frames[start:stop] += weight * mean.numpy()
-    phase = x.specimen.phase_rad.real.reshape(-1, *x.specimen.phase_rad.shape[-2:]).double()  # (z, Y, X)
     top = torch.cumsum(x.specimen.dz_A, 0) - x.specimen.dz_A
     middle = top + x.specimen.dz_A / 2
     layers = torch.stack([phase[(middle >= a) & (middle < b)].sum(0) for a, b in films])
@@ -99,7 +103,7 @@ def _source(rms_A: float) -> list[tuple[torch.Tensor, float]]:
 
 
 def truth_at(truth: np.ndarray, pitch_A: tuple[float, float], y_A: np.ndarray, x_A: np.ndarray, kmax_invA: float) -> np.ndarray:
-    """A periodic truth (Y, X) low-passed to |k| <= kmax and evaluated at the outer product of coordinates y (n,) and x (m,), by its Fourier series."""
+    """A periodic truth (Y, X) low-passed to |k| <= kmax, at the outer product of coordinates y (n,) and x (m,), by its Fourier series."""
     spectrum = np.fft.fft2(truth)
     ky, kx = (np.fft.fftfreq(n, p) for n, p in zip(truth.shape, pitch_A, strict=True))
     spectrum *= ky[:, None] ** 2 + kx[None] ** 2 <= kmax_invA**2

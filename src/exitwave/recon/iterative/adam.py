@@ -14,7 +14,7 @@ from exitwave.recon.iterative.constraints import Constraint
 from exitwave.recon.iterative.problem import Leaves, Problem, loss_of, read_at
 
 RATES: Mapping[str, float] = {
-    "phase": 1e-2, "modes": 1e-2, "aberrations_A": 1.0, "positions_px": 0.05, "affine": 1e-4, "lines_px": 0.02, "dz_A": 0.1, "tilt_mrad": 0.05,
+    "phase": 5e-3, "modes": 3e-3, "aberrations_A": 1.0, "positions_px": 0.05, "affine": 1e-4, "lines_px": 0.02, "dz_A": 0.1, "tilt_mrad": 0.05,
     "source_A": 0.01, "focal_spread_A": 1.0, "psf_px": 0.01, "background": 1e-2,
 }
 SLOW = ("positions_px", "lines_px")  # each belongs to few patterns: it moves once an iteration, by the gradient of all of them
