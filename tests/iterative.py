@@ -1,21 +1,19 @@
 """Small scans for iterative ptychography: turned and mirrored cameras, odd frames, known slices. What its laws and solvers start from."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from math import pi
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from exitwave.core import Beam, Grid, record
-from exitwave.core.fft import fft2, ifft2
+from exitwave.core import Beam, Grid
+from exitwave.core.fft import ifft2
 from exitwave.data import ArrayFrames, Calibration, Quantity
 from exitwave.recon.iterative.adjoint import Camera
 from exitwave.recon.iterative.losses import Loss
 from exitwave.recon.iterative.problem import Problem
 from exitwave.recon.iterative.setup import Setup, set_up, start_modes
-from exitwave.wave import Experiment, FarField, Illumination, Scan, Specimen, expected_mixture
+from exitwave.wave import Experiment, FarField, Illumination, Scan, Specimen, expected
 
 BEAM = Beam.electron(80e3)
 LENS = {"C10_A": -60.0, "C12_A": 25.0, "phi12_deg": 23.0, "C21_A": 900.0, "phi21_deg": -51.0}
@@ -37,12 +35,11 @@ def calibration(
 
 def setup(
     raster: tuple[int, int] = (12, 14), frame: tuple[int, int] = (32, 36), counts: float = 1e4, oversample: int | None = 1,
-    known: Calibration | None = None, finite_pixels: bool | None = False,
+    known: Calibration | None = None,
 ) -> Setup:
     alive = torch.ones(frame, dtype=torch.bool)
     alive[3, 4] = False
-    return set_up(known or calibration(frame), (*raster, *frame), counts, alive=alive, thickness_A=10.0, oversample=oversample,
-                  finite_pixels=finite_pixels)
+    return set_up(known or calibration(frame), (*raster, *frame), counts, alive=alive, thickness_A=10.0, oversample=oversample)
 
 
 def smooth(grid: Grid, slices: int, rms_rad: float = 0.2, band_invA: float = 0.45, seed: int = 3) -> Tensor:
@@ -62,19 +59,7 @@ def means(s: Setup, modes: Tensor, phase: Tensor, dz_A: Tensor, positions_px: Te
         specimen=Specimen(grid=s.field, dz_A=dz_A, phase_rad=phase, at_beam=s.beam), transfer=FarField(), detectors=(Frames(s.camera),),
         dose_e=torch.tensor(1.0, dtype=torch.float64), tilt_mrad=tilt_mrad, band_limit=None, scan=Scan(positions_A=where),
     )
-    nodes = s.camera.nodes
-    return expected_mixture([(1 / len(nodes), replace(x, transfer=Between(node=node))) for node in nodes])[0]
-
-
-@record
-class Between(FarField):
-    """The far field between its samples, `node` (y, x) of a sample away."""
-
-    node: tuple[float, float]
-
-    def __call__(self, wave: Tensor, grid: Grid, beam: Beam) -> Tensor:
-        y, x = (torch.fft.fftfreq(n, dtype=torch.float64) for n in grid.shape)
-        return fft2(wave * torch.exp(-2j * pi * (self.node[0] * y[:, None] + self.node[1] * x)).to(wave.dtype))
+    return expected(x)[0]
 
 
 class Frames:
