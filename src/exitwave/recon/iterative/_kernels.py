@@ -23,29 +23,38 @@ def illuminate(modes, ramp_y, ramp_x, out):
 
 
 @numba.njit(inline="always")
-def _columns(start, nx, wide, out):
-    """Field columns below a window's columns, corner origin."""
+def _cut(row, start, conjugated, out):
+    """A line of the field (X,) below a window's columns, corner origin; contiguous runs wherever the field's edge is not met."""
+    wide, nx = len(row), len(out)
     half = (nx + 1) // 2
-    for x in range(nx):
-        out[x] = (start + (x if x < half else x - nx)) % wide
+    low = nx - half
+    start %= wide
+    if start >= low and start + half <= wide:
+        for x in range(half):
+            out[x] = row[start + x]
+        for x in range(low):
+            out[half + x] = row[start - low + x]
+    else:
+        for x in range(nx):
+            out[x] = row[(start + (x if x < half else x - nx)) % wide]
+    if conjugated:
+        for x in range(nx):
+            out[x] = np.conj(out[x])
 
 
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
 def multiply(psi, field, whole, out):
     """out = psi times the field (Y, X) below each window."""
     nb, nm, ny, nx = psi.shape
-    tall, wide = field.shape
+    tall = field.shape[0]
     for i in numba.prange(nb):
-        columns = np.empty(nx, np.int64)
-        _columns(whole[i, 1], nx, wide, columns)
         patch = np.empty(nx, field.dtype)
         for y in range(ny):
-            row = field[(whole[i, 0] + (y if y < (ny + 1) // 2 else y - ny)) % tall]
-            for x in range(nx):
-                patch[x] = row[columns[x]]
+            _cut(field[(whole[i, 0] + (y if y < (ny + 1) // 2 else y - ny)) % tall], whole[i, 1], False, patch)
             for m in range(nm):
+                wave, made = psi[i, m, y], out[i, m, y]
                 for x in range(nx):
-                    out[i, m, y, x] = psi[i, m, y, x] * patch[x]
+                    made[x] = wave[x] * patch[x]
 
 
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
@@ -95,41 +104,49 @@ def spread(waves, corner, scale, weights):
     nb, nm, ny, nx = waves.shape
     ky, kx = weights.shape[1:]
     sy, sx = ny // ky if ny >= 2 * ky else 1, nx // kx if nx >= 2 * kx else 1
+    columns = np.full(nx, -1, np.int64)
+    for x in range(nx):
+        c = (x + corner[1]) % nx
+        if c < kx * sx:
+            columns[x] = c // sx
     for i in numba.prange(nb):
         line = np.zeros(nx, weights.dtype)
         for y in range(ny):
             j = (y + corner[0]) % ny
             if j < ky * sy:
+                row = weights[i, j // sy]
                 for x in range(nx):
-                    c = (x + corner[1]) % nx
-                    line[x] = scale * weights[i, j // sy, c // sx] if c < kx * sx else 0
+                    line[x] = scale * row[columns[x]] if columns[x] >= 0 else 0
             else:
                 line[:] = 0
             for m in range(nm):
+                wave = waves[i, m, y]
                 for x in range(nx):
-                    waves[i, m, y, x] *= line[x]
+                    wave[x] *= line[x]
 
 
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
 def back_through(g, psi, field, whole, slope):
-    """Through one slice: g <- g conj(T), and slope (b, y, x) = sum_m conj(g psi* T*) before, from which the gradient of the phase follows."""
+    """Through one slice: g <- g conj(T), and slope (b, y, x) = sum_m g psi*, from which the gradient of the phase follows."""
     nb, nm, ny, nx = psi.shape
-    tall, wide = field.shape
+    tall = field.shape[0]
     for i in numba.prange(nb):
-        columns = np.empty(nx, np.int64)
-        _columns(whole[i, 1], nx, wide, columns)
         patch = np.empty(nx, field.dtype)
         for y in range(ny):
-            row = field[(whole[i, 0] + (y if y < (ny + 1) // 2 else y - ny)) % tall]
-            for x in range(nx):
-                patch[x] = np.conj(row[columns[x]])
-            for x in range(nx):
-                slope[i, y, x] = 0
+            _cut(field[(whole[i, 0] + (y if y < (ny + 1) // 2 else y - ny)) % tall], whole[i, 1], True, patch)
+            total = slope[i, y]
             for m in range(nm):
-                for x in range(nx):
-                    v = g[i, m, y, x] * patch[x]
-                    g[i, m, y, x] = v
-                    slope[i, y, x] += v * np.conj(psi[i, m, y, x])
+                back, wave = g[i, m, y], psi[i, m, y]
+                if m == 0:
+                    for x in range(nx):
+                        v = back[x] * patch[x]
+                        back[x] = v
+                        total[x] = v * np.conj(wave[x])
+                else:
+                    for x in range(nx):
+                        v = back[x] * patch[x]
+                        back[x] = v
+                        total[x] += v * np.conj(wave[x])
 
 
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
@@ -138,19 +155,28 @@ def deposit(slope, whole, bands, phase_gradient, loss_gradient):
     nb, ny, nx = slope.shape
     tall, wide = phase_gradient.shape
     absorbs = loss_gradient.shape[0] == tall
+    half = (nx + 1) // 2
+    low = nx - half
     for band in numba.prange(bands):
         first, last = band * tall // bands, (band + 1) * tall // bands
-        columns = np.empty(nx, np.int64)
         for i in range(nb):
-            _columns(whole[i, 1], nx, wide, columns)
+            start = whole[i, 1] % wide
+            plain = start >= low and start + half <= wide
             for y in range(ny):
                 row = (whole[i, 0] + (y if y < (ny + 1) // 2 else y - ny)) % tall
                 if first <= row < last:
-                    for x in range(nx):
-                        phase_gradient[row, columns[x]] += 2 * slope[i, y, x].imag
+                    line, into = slope[i, y], phase_gradient[row]
+                    if plain:
+                        for x in range(half):
+                            into[start + x] += 2 * line[x].imag
+                        for x in range(low):
+                            into[start - low + x] += 2 * line[half + x].imag
+                    else:
+                        for x in range(nx):
+                            into[(start + (x if x < half else x - nx)) % wide] += 2 * line[x].imag
                     if absorbs:
                         for x in range(nx):
-                            loss_gradient[row, columns[x]] -= 2 * slope[i, y, x].real
+                            loss_gradient[row, (start + (x if x < half else x - nx)) % wide] -= 2 * line[x].real
 
 
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
@@ -196,17 +222,31 @@ def gather_kernel(g, psi, gradient):
 
 
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
-def poisson(mean, counts, mask, floor, weights, losses):
-    """losses (b,) = sum of half the deviance, mean - n + n log(n / mean), over the pixels that `mask` (ky, kx) counts; weights its derivative."""
+def ratios(mean, counts, floor, out):
+    """out = counts / (mean + floor), all (b, ky, kx)."""
+    nb, ky, kx = mean.shape
+    for i in numba.prange(nb):
+        for y in range(ky):
+            seen, expected, made = counts[i, y], mean[i, y], out[i, y]
+            for x in range(kx):
+                made[x] = seen[x] / (expected[x] + floor)
+
+
+@numba.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
+def poisson(mean, counts, mask, floor, logs, weights, losses):
+    """losses (b,) = sum of half the deviance, mean - n + n log(n / mean), over the pixels that `mask` (ky, kx) counts. weights come as the ratios n /
+    mean and become the derivative, logs hold their logarithms."""
     nb, ky, kx = mean.shape
     for i in numba.prange(nb):
         total = 0.0
         for y in range(ky):
+            seen, expected, log, made, keep = counts[i, y], mean[i, y], logs[i, y], weights[i, y], mask[y]
+            line = keep[0] * 0
             for x in range(kx):
-                n, a = float(counts[i, y, x]), float(mean[i, y, x]) + floor
-                keep = float(mask[y, x])
-                total += keep * (a - n + (n * np.log(n / a) if n > 0 else 0.0))
-                weights[i, y, x] = keep * (1.0 - n / a)
+                n = seen[x] * keep[x]
+                line += (expected[x] + floor) * keep[x] - n + n * log[x]
+                made[x] = keep[x] * (1 - made[x])
+            total += line
         losses[i] = total
 
 

@@ -19,7 +19,7 @@ from exitwave.core.fft import cis, fft2, ifft2
 from exitwave.recon.iterative import _kernels
 from exitwave.recon.iterative.losses import Loss, weigh
 
-CACHE_BYTES = 6 * 2**20  # of waves that are worked on at a time
+CACHE_BYTES = 8 * 2**20  # of waves that are worked on at a time, as they pass and as they are kept for the way back
 BANDS = 8
 
 
@@ -57,7 +57,7 @@ class _Likelihood(torch.autograd.Function):
                 counts: np.ndarray, camera: Camera, loss: Loss) -> Tensor:
         wanted = ctx.needs_input_grad[:6]
         sums = _Sums(modes, phase, positions_px, kernels, background, wanted, mtf)
-        each = phase.shape[0] * modes.shape[0] * modes.shape[1] * modes.shape[2] * modes.element_size()
+        each = phase.shape[0] * (phase.shape[1] + 3) * modes.shape[0] * modes.shape[1] * modes.shape[2] * modes.element_size()
         together = max(1, CACHE_BYTES // each)
         for start in range(0, len(positions_px), together):
             _add(sums, slice(start, min(len(positions_px), start + together)), counts, camera, loss)

@@ -12,6 +12,7 @@ from exitwave.recon.iterative import _kernels
 Kind = Literal["poisson", "anscombe", "amplitude"]
 KINDS = ("poisson", "anscombe", "amplitude")
 FLOOR = 1e-6
+LEAST = 1e-30  # where no count was seen the logarithm is multiplied by zero
 
 
 @record
@@ -42,7 +43,10 @@ def weigh(loss: Loss, mean: Tensor, counts: np.ndarray, mask: Tensor, weights: T
     """The loss of each pattern (b,) float64; `weights` (b, ky, kx) becomes its derivative with respect to `mean` (b, ky, kx)."""
     losses = np.empty(len(mean))
     if loss.kind == "poisson":
-        _kernels.poisson(mean.numpy(), counts, mask.numpy(), loss.floor, weights.numpy(), losses)
+        floor = mean.numpy().dtype.type(loss.floor)
+        _kernels.ratios(mean.numpy(), counts, floor, weights.numpy())
+        logs = torch.log(weights.clamp(min=LEAST))
+        _kernels.poisson(mean.numpy(), counts, mask.to(mean.dtype).numpy(), floor, logs.numpy(), weights.numpy(), losses)
     else:
         _kernels.amplitude(mean.numpy(), counts, mask.numpy(), 0.375 if loss.kind == "anscombe" else 0.0, weights.numpy(), losses)
     if loss.dispersion != 1.0:
