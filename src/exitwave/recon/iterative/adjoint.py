@@ -122,7 +122,10 @@ def _add(s: _Sums, part: slice, counts: np.ndarray, camera: Camera, loss: Loss) 
     for wave in far:
         _kernels.collect(wave.numpy(), camera.corner, 1.0 / configs, mean.numpy())
     weights = torch.empty_like(mean)
-    s.loss += float(weigh(loss, _seen(mean, s.mtf_in, s.background_in), counts[part], camera.mask, weights).sum())
+    expected = _seen(mean, s.mtf_in, s.background_in)
+    if expected is not mean:  # a point spread rounds below zero, a background may step there: no logarithm of that
+        expected.clamp_(min=0)
+    s.loss += float(weigh(loss, expected, counts[part], camera.mask, weights).sum())
     if s.background is not None:
         s.background += weights.sum(0).to(s.background.dtype)
     if s.mtf is not None:
