@@ -13,7 +13,7 @@ from exitwave.core.aberrations import cartesian
 from exitwave.core.errors import InputError
 from exitwave.core.fft import cis
 from exitwave.data import FrameSource
-from exitwave.optics import chi_rad, fresnel
+from exitwave.optics import chi_rad
 from exitwave.recon.iterative.adjoint import Camera, negative_log_likelihood
 from exitwave.recon.iterative.losses import Loss
 from exitwave.recon.iterative.setup import Setup
@@ -89,13 +89,19 @@ def positions_of(s: Setup, leaves: Leaves, index: Tensor) -> Tensor:
 
 
 def kernels_of(s: Setup, leaves: Leaves, dtype: torch.dtype) -> Tensor:
-    """Propagators (z - 1, y, x) between slices, uncut: |T| = 1 keeps the band from growing as long as the camera sees what scatters."""
+    """Propagators (z - 1, y, x) between slices at the true frequency of each sample, as `optics.fresnel`, but uncut: they lose no wave, so what
+    scatters beyond the window's band returns at its other side; a window larger than the frame (`kmax_invA`) keeps it."""
     slices = leaves["phase"].shape[1]
     if slices == 1:
         return torch.empty((0, *s.window.shape), dtype=dtype)
     if "dz_A" not in leaves:
         raise InputError("slices without distances", expected=f"the leaf dz_A ({slices - 1},)", got=f"{slices} slices")
-    return fresnel(s.window, s.beam, leaves["dz_A"], leaves.get("tilt_mrad"), band_limit=None, dtype=dtype)
+    ky, kx = s.k_invA
+    phase = -pi * s.beam.wavelength_A * (ky**2 + kx**2)
+    if "tilt_mrad" in leaves:
+        ty, tx = torch.tan(leaves["tilt_mrad"].to(torch.float64) * 1e-3)
+        phase = phase - 2 * pi * (ky * ty + kx * tx)
+    return cis(leaves["dz_A"].to(torch.float64)[:, None, None] * phase, dtype)
 
 
 def camera_of(s: Setup, leaves: Leaves) -> Camera:

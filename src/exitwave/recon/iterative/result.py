@@ -48,7 +48,7 @@ def scan_image(s: Setup, phase: Tensor) -> ScanImage:
     start = low
     if quarter:  # the nearest field pixel to the first position becomes pixel [0, 0]
         index = torch.round((low @ s.turned - s.corner_A) / pitch)
-        start = (index * pitch + s.corner_A) @ s.turned.T
+        start = s.in_scan(index * pitch + s.corner_A)
     ny, nx = (int(v) for v in torch.floor((high - start) / out + 1e-6) + 1)
     grid = torch.stack(torch.meshgrid(torch.arange(ny, dtype=torch.float64), torch.arange(nx, dtype=torch.float64), indexing="ij"), -1)
     places = ((grid * out + start) @ s.turned - s.corner_A) / pitch  # (y, x, 2), field pixels
@@ -82,7 +82,7 @@ def fitted_positions_A(s: Setup, leaves: Mapping[str, Tensor]) -> Tensor:
     """(n, 2) in the scan's frame."""
     pitch = torch.tensor(s.field.pitch_A, dtype=torch.float64)
     found = positions_of(s, leaves, torch.arange(len(s.positions_px)))
-    return (found.detach() * pitch + s.corner_A) @ s.turned.T
+    return s.in_scan(found.detach() * pitch + s.corner_A)
 
 
 def residuals(p: Problem, leaves: Mapping[str, Tensor], progress: Callable[[int, int], None] = ignore) -> Residuals:

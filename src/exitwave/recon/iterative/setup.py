@@ -15,7 +15,7 @@ from exitwave.core.errors import CalibrationError, InputError
 from exitwave.core.fft import cis
 from exitwave.data import Calibration
 from exitwave.optics import chi_rad, shift_A, soft_disk
-from exitwave.recon.direct.geometry import Geometry, geometry
+from exitwave.recon.direct.geometry import Geometry, detector_frame, geometry
 from exitwave.recon.iterative.adjoint import Camera
 
 FILLED = 0.25  # share of the window that a probe may fill before samples finer than a pixel are simulated
@@ -24,7 +24,8 @@ LEAST_OVERLAP = 0.2
 
 @record
 class Setup:
-    """A scan in the frame of its camera: k_scan = `turned` k_camera, r_camera = turned^T r_scan.
+    """A scan in the frame of its camera: k_scan = `turned` k_camera, r_camera = turned^T r_scan, a rotation, a reflection where the calibration
+    transposes, and a slight stretch where the camera's pattern is elliptic.
 
     `window` is the illumination's grid: its reciprocal pixel is the camera's, or a whole part of it where the probe fills the window. `field` holds
     every window; `positions_px` (n, 2) are where the windows' origins lie in it, float64, in pixels; `corner_A` is what field pixel (0, 0) is in
@@ -50,10 +51,13 @@ class Setup:
         """(y, x): |psi(k)| of the aperture, at most 1, its edge soft over one sample."""
         return soft_disk(self.k_invA[0], self.k_invA[1], self.edge_invA, self.window.dk_invA)
 
+    def in_scan(self, camera_A: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n 2"]:
+        """Places in the camera's frame, A, as places in the scan's own."""
+        return camera_A @ torch.linalg.inv(self.turned)
+
     def positions_A(self) -> Float[Tensor, "n 2"]:
         """Positions in the scan's own frame."""
-        pitch = torch.tensor(self.field.pitch_A, dtype=torch.float64)
-        return (self.positions_px * pitch + self.corner_A) @ self.turned.T
+        return self.in_scan(self.positions_px * torch.tensor(self.field.pitch_A, dtype=torch.float64) + self.corner_A)
 
 
 def set_up(
@@ -74,6 +78,7 @@ def set_up(
     """
     g = geometry(calibration, shape, alive)
     lens = _at_entrance(g.aberrations, thickness_A)
+    turned = _camera_to_scan(calibration, g)
     pixel, diameter = g.pixel_invA[0], probe_diameter_A(replace(g, aberrations=lens))
     filled = diameter * pixel
     factor = oversample or (1 if filled <= FILLED else 2)
@@ -85,10 +90,10 @@ def set_up(
     raster = shape[:2] if positions_A is None else None
     scan_A = _raster_A(g) if positions_A is None else positions_A.to(torch.float64)
     _check_overlap(scan_A, diameter, raster, g.scan.pitch_A)
-    cy, cx = (_or_middle(q.value, n) for q, n in zip((calibration.centre_y_px, calibration.centre_x_px), shape[2:], strict=True))
+    cy, cx = (_value(q.value, (n - 1) / 2) for q, n in zip((calibration.centre_y_px, calibration.centre_x_px), shape[2:], strict=True))
     whole = (round(cy), round(cx))
     window = _window(shape[2:], whole, pixel, factor, kmax_invA)
-    camera_A = scan_A @ _turned(g)  # (n, 2): r_camera = turned^T r_scan
+    camera_A = scan_A @ turned  # (n, 2): r_camera = turned^T r_scan
     pitch = torch.tensor(window.pitch_A, dtype=torch.float64)
     margin = torch.tensor([n // 2 + 2 for n in window.shape], dtype=torch.float64)
     low = camera_A.amin(0)
@@ -100,7 +105,7 @@ def set_up(
     return Setup(
         beam=g.beam, aberrations=lens, edge_invA=g.edge_invA, window=window, field=Grid(shape=(sides[0], sides[1]), pitch_A=window.pitch_A),
         camera=Camera(frame=shape[2:], corner=(factor * whole[0], factor * whole[1]), mask=g.good.reshape(shape[2:]).to(torch.float32)),
-        turned=_turned(g), k_invA=(k @ _turned(g).T).permute(2, 0, 1).contiguous(), positions_px=positions, corner_A=low - margin * pitch,
+        turned=turned, k_invA=(k @ turned.T).permute(2, 0, 1).contiguous(), positions_px=positions, corner_A=low - margin * pitch,
         raster=raster, counts=mean_counts,
     )
 
@@ -129,8 +134,11 @@ def probe_diameter_A(g: Geometry) -> float:
     return 2 * float(torch.sqrt(sy**2 + sx**2).max()) + 1.22 / g.edge_invA
 
 
-def _turned(g: Geometry) -> Tensor:
-    return (g.axes_invA / g.pixel_invA[0]).T.contiguous()
+def _camera_to_scan(calibration: Calibration, g: Geometry) -> Tensor:
+    """The matrix from k along the camera's pixels to k in the scan's frame: the pattern's ellipticity taken out, then turned."""
+    stretch = (_value(q.value, 0.0) for q in (calibration.ellipticity, calibration.ellipticity_deg))
+    origin, along, up = detector_frame((2, 2), (0.0, 0.0), 1.0, *stretch)[:3]
+    return (g.axes_invA / g.pixel_invA[0]).T @ torch.stack([up - origin, along - origin], 1)
 
 
 def _raster_A(g: Geometry) -> Tensor:
@@ -171,5 +179,5 @@ def _check_overlap(scan_A: Tensor, diameter: float, raster: tuple[int, int] | No
         )
 
 
-def _or_middle(value: object, n: int) -> float:
-    return (n - 1) / 2 if value is None else float(value)  # type: ignore[arg-type]
+def _value(value: object, default: float) -> float:
+    return default if value is None else float(value)  # type: ignore[arg-type]

@@ -37,4 +37,4 @@ def start_phase(
 def field_in_scan_A(s: Setup) -> Tensor:
     """(Y, X, 2): the scan-frame coordinates of every field pixel."""
     y, x = (torch.arange(n, dtype=torch.float64) * p for n, p in zip(s.field.shape, s.field.pitch_A, strict=True))
-    return (torch.stack(torch.meshgrid(y, x, indexing="ij"), -1) + s.corner_A) @ s.turned.T
+    return s.in_scan(torch.stack(torch.meshgrid(y, x, indexing="ij"), -1) + s.corner_A)

@@ -1,0 +1,43 @@
+"""The camera's frame of an iterative fit: every sample at its true frequency, every position where it was."""
+
+import pytest
+import torch
+
+from exitwave.data import Calibration, Quantity
+from exitwave.recon.direct.geometry import geometry
+from exitwave.recon.iterative.setup import set_up
+
+SHAPE = (5, 6, 40, 46)
+TURNED: dict[str, float | bool] = {"rotation_deg": 33.0, "transpose": True, "ellipticity": 0.06, "ellipticity_deg": 20.0}
+
+
+def told(value: float | bool) -> Quantity:
+    return Quantity(value=value, source="given")
+
+
+def calibration(**more: float | bool) -> Calibration:
+    known = {"energy_eV": 80e3, "semiangle_mrad": 25.0, "scan_step_y_A": 0.8, "scan_step_x_A": 0.7, "detector_mrad": 1.7, "centre_y_px": 18.3,
+             "centre_x_px": 24.2, **more}
+    return Calibration(**{name: told(value) for name, value in known.items()}, aberrations={"C10_A": told(-150.0)})
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("pattern", [{}, TURNED], ids=["plain", "turned"])
+def test_samples_lie_where_the_geometry_puts_its_pixels(pattern: dict[str, float | bool], samples: int) -> None:
+    known = calibration(**pattern)
+    s, g = set_up(known, SHAPE, 100.0, oversample=samples), geometry(known, SHAPE)
+    k = torch.roll(s.k_invA, s.camera.corner, (1, 2))[:, : samples * SHAPE[2], : samples * SHAPE[3]]
+    middle = k.reshape(2, SHAPE[2], samples, SHAPE[3], samples).mean((2, 4))  # of each pixel
+    assert float((middle.permute(1, 2, 0).reshape(-1, 2) - g.k_invA).abs().max()) < 1e-12
+    y, x = (torch.arange(n, dtype=torch.float64) * p for n, p in zip(SHAPE[:2], (0.8, 0.7), strict=True))
+    there = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
+    assert float((s.positions_A() - there).abs().max()) < 1e-12
+
+
+def test_the_camera_keeps_k_r() -> None:
+    """k.r is the same in both frames, so that no phase ramp changes."""
+    s = set_up(calibration(**TURNED), SHAPE, 100.0)
+    pitch = torch.tensor(s.field.pitch_A, dtype=torch.float64)
+    camera_A, k_camera = s.positions_px * pitch, torch.tensor([0.31, -0.17], dtype=torch.float64)
+    moved = s.positions_A() - s.in_scan(s.corner_A)
+    assert torch.allclose(moved @ (s.turned @ k_camera), camera_A @ k_camera, atol=1e-12)
