@@ -52,12 +52,17 @@ def smooth(grid: Grid, slices: int, rms_rad: float = 0.2, band_invA: float = 0.4
 
 
 def means(s: Setup, modes: Tensor, phase: Tensor, dz_A: Tensor, positions_px: Tensor | None = None, tilt_mrad: Tensor | None = None) -> Tensor:
-    """Mean counts (b, ky, kx) of the one forward model, `wave.expected`; `modes` (m, y, x) are spectra, `phase` (*c, z, Y, X)."""
+    """Mean counts (b, ky, kx) of the one forward model, `wave.expected`; `modes` (m, y, x) are spectra, `phase` (*c, z, Y, X), the tilt the scan's.
+
+    The window's frequencies are the camera's and begin at its pixel nearest to the beam: the rest is one more tilt.
+    """
+    k0 = torch.linalg.solve(s.turned, s.k_invA[:, 0, 0]) * s.beam.wavelength_A
+    along = k0 if tilt_mrad is None else k0 + s.turned.T @ torch.tan(tilt_mrad * 1e-3)
     where = (s.positions_px if positions_px is None else positions_px) * torch.tensor(s.field.pitch_A, dtype=torch.float64)
     x = Experiment(
         beam=s.beam, illumination=Illumination(grid=s.window, modes=ifft2(modes)),
         specimen=Specimen(grid=s.field, dz_A=dz_A, phase_rad=phase, at_beam=s.beam), transfer=FarField(), detectors=(Frames(s.camera),),
-        dose_e=torch.tensor(1.0, dtype=torch.float64), tilt_mrad=tilt_mrad, band_limit=None, scan=Scan(positions_A=where),
+        dose_e=torch.tensor(1.0, dtype=torch.float64), tilt_mrad=1e3 * torch.atan(along), band_limit=None, scan=Scan(positions_A=where),
     )
     return expected(x)[0]
 

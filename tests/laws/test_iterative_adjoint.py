@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from exitwave.core.threads import set_threads
-from exitwave.optics import fresnel
 from exitwave.recon.iterative import adjoint
 from exitwave.recon.iterative.adjoint import negative_log_likelihood
 from exitwave.recon.iterative.losses import Kind, Loss, of_mean
-from exitwave.recon.iterative.problem import LEAVES, Problem, loss_of
+from exitwave.recon.iterative.problem import LEAVES, Problem, kernels_of, loss_of
 from exitwave.recon.iterative.setup import Setup, start_modes
 from tests.conftest import THREADS
 from tests.iterative import calibration, means, scan, setup, smooth
@@ -48,7 +47,7 @@ def bundle(s: Setup, mtf: bool = False) -> dict[str, Tensor]:
 
 
 def by_adjoint(s: Setup, x: dict[str, Tensor], counts: Tensor, loss: Loss) -> Tensor:
-    kernels = fresnel(s.window, s.beam, x["dz"][:-1], x["tilt"], band_limit=None, dtype=DOUBLE)
+    kernels = kernels_of(s, {"phase": x["phase"], "dz_A": x["dz"][:-1], "tilt_mrad": x["tilt"]}, DOUBLE)
     camera = replace(s.camera, mtf=x.get("mtf"))
     return negative_log_likelihood(x["modes"], x["phase"], x["positions"], kernels, x["background"], counts.numpy(), camera, loss)
 
@@ -139,7 +138,7 @@ def test_energy_is_kept() -> None:
     s = small()
     whole = replace(s.camera, frame=s.window.shape, corner=(5, 3), mask=torch.ones(s.window.shape))
     x = bundle(s)
-    kernels = fresnel(s.window, s.beam, x["dz"][:-1].detach(), x["tilt"].detach(), band_limit=None, dtype=DOUBLE)
+    kernels = kernels_of(s, {"phase": x["phase"], "dz_A": x["dz"][:-1].detach(), "tilt_mrad": x["tilt"].detach()}, DOUBLE)
     none = torch.zeros((5, *s.window.shape)).numpy()  # without counts half the deviance is the sum of the expectations
     with torch.no_grad():
         found = negative_log_likelihood(x["modes"], x["phase"].real.contiguous(), x["positions"], kernels, None, none, whole, Loss(floor=1e-12))
@@ -205,7 +204,7 @@ def test_the_number_of_threads_does_not_matter() -> None:
 def test_single_precision_agrees_with_double() -> None:
     s, x, counts = world()
     modes, phase = (x[name].detach().to(torch.complex64) for name in ("modes", "phase"))
-    kernels = fresnel(s.window, s.beam, x["dz"][:-1].detach(), x["tilt"].detach(), band_limit=None)
+    kernels = kernels_of(s, {"phase": phase, "dz_A": x["dz"][:-1].detach(), "tilt_mrad": x["tilt"].detach()}, torch.complex64)
     background = x["background"].detach().to(torch.float32)
     found = negative_log_likelihood(modes, phase, x["positions"].detach(), kernels, background, counts.numpy(), s.camera, POISSON)
     assert float(found) == pytest.approx(plain(s, x, counts), rel=1e-5)

@@ -15,7 +15,7 @@ from torch import Tensor
 from exitwave.core import record
 from exitwave.core.errors import InputError
 from exitwave.core.fft import cis, fft2, ifft2
-from exitwave.optics import fresnel
+from exitwave.recon.iterative.problem import kernels_of
 from exitwave.recon.iterative.setup import Setup
 
 Constraint = Callable[[Setup, Mapping[str, Tensor], int], Mapping[str, Tensor]]
@@ -66,7 +66,7 @@ def probe_on_axis(setup: Setup, leaves: Mapping[str, Tensor], iteration: int) ->
     modes, phase, window = leaves["modes"], leaves["phase"], setup.window
     power = (modes.abs() ** 2).sum(0).to(torch.float64)
     at_scan = (setup.k_invA * power).sum((1, 2)) / power.sum()  # (y, x), scan frame
-    ky, kx = (at_scan @ setup.turned).tolist()  # the camera's, which the window follows
+    ky, kx = torch.linalg.solve(setup.turned, at_scan).tolist()  # the camera's, which the window follows
     ry, rx = (torch.fft.fftfreq(n, dtype=torch.float64) * n * p for n, p in zip(window.shape, window.pitch_A, strict=True))
     moved = fft2(ifft2(modes) * cis(-2 * pi * (ky * ry[:, None] + kx * rx), modes.dtype))
     fy, fx = ((torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * p for n, p in zip(phase.shape[-2:], setup.field.pitch_A, strict=True))
@@ -74,6 +74,13 @@ def probe_on_axis(setup: Setup, leaves: Mapping[str, Tensor], iteration: int) ->
     changed = phase.clone()
     changed[:, 0] += ramp.to(phase.real.dtype)
     return {"modes": moved, "phase": changed}
+
+
+def propagator(setup: Setup, depth_A: float, leaves: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
+    """The model's own propagator (y, x) over a depth, with the tilt that the leaves may hold."""
+    tilt = {"tilt_mrad": leaves["tilt_mrad"]} if "tilt_mrad" in leaves else {}
+    two = {"phase": torch.zeros((1, 2, 1, 1)), "dz_A": torch.tensor([depth_A], dtype=torch.float64), **tilt}
+    return kernels_of(setup, two, dtype)[0]
 
 
 @record
@@ -116,5 +123,5 @@ class Support:
         y, x = (torch.fft.fftfreq(n, dtype=torch.float64) * n * p for n, p in zip(window.shape, window.pitch_A, strict=True))
         away = torch.sqrt(y[:, None] ** 2 + x**2)
         mask = torch.clamp(0.5 + (self.radius_A - away) / max(window.pitch_A), 0, 1).to(modes.real.dtype)
-        there = fresnel(window, setup.beam, self.depth_A, band_limit=None, dtype=modes.dtype)
+        there = propagator(setup, self.depth_A, {}, modes.dtype)
         return {"modes": fft2(ifft2(modes * there) * mask) * there.conj()}

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from exitwave.core import record
 from exitwave.core.errors import InputError
-from exitwave.optics import fresnel
-from exitwave.recon.iterative.constraints import scanned_region
+from exitwave.recon.iterative.constraints import propagator, scanned_region
 from exitwave.recon.iterative.setup import Setup
 
 EVEN = 0.02  # by what part of their mean the distances of "equal" slices may differ
@@ -111,8 +110,7 @@ class RecentreDepth:
         off = int(float((power * torch.arange(slices)).sum() / power.sum()) - (slices - 1) / 2)  # toward zero
         if off == 0:
             return {}
-        kernel = fresnel(setup.window, setup.beam, off * spacing, leaves.get("tilt_mrad"), band_limit=None, dtype=leaves["modes"].dtype)
-        return {"phase": _moved(phase, off), "modes": leaves["modes"] * kernel}
+        return {"phase": _moved(phase, off), "modes": leaves["modes"] * propagator(setup, off * spacing, leaves, leaves["modes"].dtype)}
 
 
 def depths_A(dz_A: Tensor) -> tuple[Tensor, Tensor]:
