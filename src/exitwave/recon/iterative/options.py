@@ -39,8 +39,8 @@ class PtychoOptions:
     probe: ProbeIs = "fitted"
     fit: tuple[str, ...] = ()
     start: str = "zero"
-    phase_rate: float = 0.02
-    probe_rate: float = 0.01
+    phase_rate: float = 0.01
+    probe_rate: float = 0.005
     held_share: float = 0.05
     patience: int = 10
     halves: HalfSets = "none"

@@ -1,0 +1,154 @@
+"""A fit's options, frames of reference, memory, ends and checkpoints, apart from the command line."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from exitwave.core import FormatError, InputError, MemoryBudgetError
+from exitwave.core.seeds import generator_at
+from exitwave.data import ArrayFrames, Calibration, Quantity
+from exitwave.recon.iterative import run as runs
+from exitwave.recon.iterative.adam import State
+from exitwave.recon.iterative.checkpoint import key_of, load_checkpoint, save_checkpoint
+from exitwave.recon.iterative.halves import half_fits
+from exitwave.recon.iterative.memory import needed_bytes
+from exitwave.recon.iterative.options import PtychoOptions
+from exitwave.recon.iterative.result import projected, scan_image
+from exitwave.recon.iterative.run import Kept, Prepared, follow, prepare, settled
+from exitwave.recon.iterative.setup import set_up
+from exitwave.recon.iterative.start import field_in_scan_A
+
+SHAPE = (5, 7, 20, 18)
+
+
+def calibration(rotation_deg: float = 30.0, transpose: bool = False, **more: float) -> Calibration:
+    told: dict[str, Any] = {"energy_eV": 80e3, "semiangle_mrad": 20.0, "scan_step_y_A": 1.1, "scan_step_x_A": 0.9, "detector_mrad": 3.5,
+                            "rotation_deg": rotation_deg, "transpose": transpose, **more}
+    quantities = {name: Quantity(value=value, source="given") for name, value in told.items()}
+    return Calibration(**quantities, aberrations={"C10_A": Quantity(value=-60.0, source="given")})
+
+
+def disks(counts: float = 40.0) -> np.ndarray:
+    """Poisson counts of a bright disk where the calibration has it."""
+    y, x = np.indices(SHAPE[2:])
+    disk = np.hypot(y - 9.5, x - 8.5) < 20 / 3.5
+    return generator_at(3, 0).poisson(counts * disk, SHAPE).astype(np.uint16)
+
+
+def ready(memory_bytes: int = 2**30, frames: np.ndarray | None = None, **options: Any) -> Prepared:
+    asked = PtychoOptions(**{"iterations": 3, "batch": 9, **options})
+    return prepare(ArrayFrames(array=disks() if frames is None else frames), calibration(), None, asked, memory_bytes=memory_bytes)
+
+
+def landscape(place_A: np.ndarray) -> np.ndarray:
+    """A smooth function of the scan frame without any symmetry."""
+    y, x = place_A[..., 0], place_A[..., 1]
+    return np.exp(-((y - 1.3) ** 2 + (x - 2.2) ** 2) / 4) - 0.6 * np.exp(-((y - 3.1) ** 2 + (x - 0.8) ** 2) / 3) + 0.02 * x - 0.03 * y
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize("rotation_deg", [0.0, 90.0, 180.0, -90.0, 33.0])
+def test_the_scans_frame(rotation_deg: float, transpose: bool) -> None:
+    s = set_up(calibration(rotation_deg, transpose), SHAPE, 1.0)
+    image = scan_image(s, torch.from_numpy(landscape(field_in_scan_A(s).numpy()))[None])
+    y, x = (o + np.arange(n) * p for n, p, o in zip(image.slices.shape[1:], image.pitch_A, image.origin_A, strict=True))
+    true = landscape(np.stack(np.meshgrid(y, x, indexing="ij"), -1))
+    assert abs(image.slices[0] - true).max() < (1e-12 if rotation_deg % 90 == 0 else 2e-3)
+    assert max(map(abs, image.origin_A)) <= 0.51 * max(image.pitch_A)
+    reach = [(n - 1) * p + o for n, p, o in zip(image.slices.shape[1:], image.pitch_A, image.origin_A, strict=True)]
+    for got, wanted, pitch in zip(reach, (4 * 1.1, 6 * 0.9), image.pitch_A, strict=True):
+        assert wanted - pitch < got <= wanted + 1e-6
+    assert projected(image).mean() == pytest.approx(0, abs=1e-12)
+
+
+def test_frames_on_disk_give_the_same_fit_as_frames_in_memory() -> None:
+    class Counted(ArrayFrames):
+        pass
+
+    source = Counted(array=disks())
+    options = PtychoOptions(iterations=2, batch=8, checkpoint_every=0)
+    need = needed_bytes(set_up(calibration(), SHAPE, 1.0), source, options, 2**40)
+    least = prepare(source, calibration(), None, options, memory_bytes=need)
+    roomy = prepare(source, calibration(), None, options, memory_bytes=need + source.array.nbytes)
+    assert (least.in_memory, roomy.in_memory) == (False, True) and least.problem.frames is source
+    one, other = follow(least), follow(roomy)
+    assert torch.equal(one.leaves["phase"], other.leaves["phase"]) and float(one.leaves["phase"].abs().max()) > 0
+    with pytest.raises(MemoryBudgetError, match=r"at least \d+ MB .* for a phase of 1 x"):
+        prepare(source, calibration(), None, options, memory_bytes=need - 1)
+
+
+def faked(monkeypatch: pytest.MonkeyPatch, held: list[float]) -> None:
+    def turns(p: Prepared, begin: State) -> Iterator[tuple[State, Mapping[str, float]]]:
+        for i, value in enumerate(held[begin.iteration :], begin.iteration):
+            leaves = {**begin.leaves, "phase": torch.full_like(begin.leaves["phase"], float(i))}
+            yield replace(begin, leaves=leaves, iteration=i + 1), {"loss": 1.0, "held_out": value}  # type: ignore[type-var]
+
+    monkeypatch.setattr(runs, "turns", turns)
+
+
+def test_a_fit_that_follows_noise_ends_with_its_best_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    faked(monkeypatch, [5.0, 3.0, 2.0, 2.5, 2.1, 2.2, 2.3])
+    seen: list[Kept] = []
+    out = follow(ready(iterations=7, patience=3), each=seen.append)
+    assert (out.status, len(out.kept.history), float(out.leaves["phase"].max())) == ("stopped early", 6, 2.0)
+    again = follow(ready(iterations=7, patience=3), begin=seen[3])  # a stop and a new beginning do not forget the best
+    assert (again.status, float(again.leaves["phase"].max())) == ("stopped early", 2.0)
+    assert follow(ready(iterations=7, patience=0)).status == "iterations done"
+
+
+def test_settled() -> None:
+    assert settled(tuple({"loss": 9.0, "held_out": 5 + 0.5**i} for i in range(30)))
+    assert not settled(tuple({"loss": 9.0 - 0.1 * i} for i in range(30)))
+    assert not settled(({"loss": 1.0},) * 5)  # too few to tell
+
+
+def test_a_checkpoint_comes_back_and_knows_its_fit(tmp_path: Path) -> None:
+    p = ready(fit=("positions",), modes=2)
+    seen: list[Kept] = []
+    whole = follow(p, each=seen.append)
+    path, key = tmp_path / "x.checkpoint.h5", key_of(p, calibration())
+    save_checkpoint(path, seen[0], key)
+    found = load_checkpoint(path, key)
+    assert found.history == seen[0].history and found.state.steps == seen[0].state.steps and found.state.iteration == 1
+    for part in ("leaves", "first", "second"):
+        for name, value in getattr(seen[0].state, part).items():
+            assert torch.equal(getattr(found.state, part)[name], value) and getattr(found.state, part)[name].dtype == value.dtype
+    resumed = follow(p, begin=found)
+    for name, value in whole.leaves.items():
+        assert torch.equal(resumed.leaves[name], value)
+    assert key_of(ready(fit=("positions",), modes=2, checkpoint_every=1), calibration()) == key
+    for other in (ready(modes=2), ready(fit=("positions",), modes=2, frames=disks(41.0)), ready(fit=("positions",), modes=2, seed=1)):
+        with pytest.raises(InputError, match="another fit"):
+            load_checkpoint(path, key_of(other, calibration()))
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(FormatError):
+        load_checkpoint(path, key)
+
+
+def test_half_fits_share_no_counts() -> None:
+    p = ready(halves="scan", iterations=2)
+    one, other = half_fits(p, p.problem.leaves, 2)
+    assert one.shape == other.shape == p.problem.leaves["phase"].shape and not torch.equal(one, other)
+    q = ready(halves="counts", iterations=2)
+    one, other = half_fits(q, q.problem.leaves, 2)
+    assert float(one.abs().max()) > 0 and not torch.equal(one, other)
+    clustered = prepare(ArrayFrames(array=disks()), calibration(counts_per_electron=3.0), None, PtychoOptions(halves="counts"), memory_bytes=2**30)
+    assert clustered.problem.loss.dispersion == 3.0
+    with pytest.raises(InputError, match="1 count per electron"):
+        half_fits(clustered, clustered.problem.leaves, 1)
+
+
+def test_everything_that_can_be_fitted_moves() -> None:
+    frames = disks(400.0)
+    names = ("positions", "affine", "lines", "tilt", "thickness", "aberrations", "source", "focal-spread", "background", "psf")
+    p = ready(frames=frames, fit=names, slices=2, thickness_A=20.0, iterations=2)
+    out = follow(p)
+    assert out.status == "iterations done", out.kept.history
+    for name in p.problem.free:
+        assert not torch.equal(out.leaves[name], p.problem.leaves[name]), name
+    assert all(bool(torch.isfinite(torch.view_as_real(v) if v.is_complex() else v).all()) for v in out.leaves.values())
