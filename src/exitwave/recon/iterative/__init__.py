@@ -12,5 +12,6 @@ from exitwave.recon.iterative.run import follow, prepare
 from exitwave.recon.iterative.setup import Setup, set_up, start_modes
 
 __all__ = [
-    "EPIE", "LBFGS", "LEAVES", "LSQML", "Adam", "Loss", "Problem", "PtychoOptions", "Setup", "follow", "prepare", "scan_image", "set_up", "start_modes",
+    "EPIE", "LBFGS", "LEAVES", "LSQML", "Adam", "Loss", "Problem", "PtychoOptions", "Setup", "follow", "prepare", "scan_image", "set_up",
+    "start_modes",
 ]

@@ -16,11 +16,10 @@ from torch import Tensor
 
 from exitwave.core import record
 from exitwave.core.fft import cis, fft2, ifft2
-from exitwave.recon.iterative import _kernels
+from exitwave.recon.iterative import passes
 from exitwave.recon.iterative.losses import Loss, weigh
 
 CACHE_BYTES = 8 * 2**20  # of waves that are worked on at a time, as they pass and as they are kept for the way back
-BANDS = 8
 
 
 @record
@@ -83,14 +82,15 @@ class _Sums:
         self.positions_in = positions_px.detach()
         real = modes.real.dtype
         self.modes = torch.zeros_like(self.modes_in) if wanted[0] else None
-        self.phase_re = torch.zeros(phase.shape, dtype=real) if wanted[1] else None
-        self.phase_im = torch.zeros(phase.shape, dtype=real) if wanted[1] and self.absorbs else None
-        self.positions = torch.zeros(positions_px.shape, dtype=torch.float64) if wanted[2] else None
+        self.phase_re = torch.zeros(phase.shape, dtype=real, device=phase.device) if wanted[1] else None
+        self.phase_im = torch.zeros(phase.shape, dtype=real, device=phase.device) if wanted[1] and self.absorbs else None
+        self.positions = torch.zeros_like(self.positions_in) if wanted[2] else None
         self.kernels = torch.zeros_like(self.kernels_in) if wanted[3] and len(kernels) else None
         self.background = torch.zeros_like(background) if background is not None and wanted[4] else None
         self.mtf_in = None if mtf is None else mtf.detach()
         self.mtf = torch.zeros_like(mtf) if mtf is not None and wanted[5] else None
         self.field = _transmission(self.phase_in, modes.dtype)
+        self.window = (int(modes.shape[1]), int(modes.shape[2]))
         self.loss = 0.0
 
     @property
@@ -106,21 +106,18 @@ def _transmission(phase: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _add(s: _Sums, part: slice, counts: np.ndarray, camera: Camera, loss: Loss) -> None:
     """One cache-sized part of the batch: forward, compare, back."""
-    dtype, (m, ny, nx) = s.modes_in.dtype, s.modes_in.shape
-    ramp_y, ramp_x, whole = ramps(s.positions_in[part], (ny, nx), dtype)
+    ramp_y, ramp_x, whole = ramps(s.positions_in[part], s.window, s.modes_in.dtype)
     b, configs, slices = len(whole), s.field.shape[0], s.field.shape[1]
-    entrance = torch.empty((b, m, ny, nx), dtype=dtype)
-    _kernels.illuminate(s.modes_in.numpy(), ramp_y, ramp_x, entrance.numpy())
-    entrance = ifft2(entrance)
+    entrance = ifft2(passes.illuminate(s.modes_in, ramp_y, ramp_x))  # (b, m, y, x)
     kept, far = [], []
     for c in range(configs):
         waves, spectra = _forward(entrance, s.field[c], s.kernels_in, whole, keep_spectra=s.kernels is not None)
         kept.append((waves, spectra))
-        far.append(fft2(_times(waves[-1], s.field[c, slices - 1], whole)))
+        far.append(fft2(passes.multiply(waves[-1], s.field[c, slices - 1], whole)))
     real = s.modes_in.real.dtype
-    mean = torch.zeros((b, *camera.frame), dtype=real)
+    mean = torch.zeros((b, *camera.frame), dtype=real, device=s.modes_in.device)
     for wave in far:
-        _kernels.collect(wave.numpy(), camera.corner, 1.0 / configs, mean.numpy())
+        passes.collect_(mean, wave, camera.corner, 1.0 / configs)
     weights = torch.empty_like(mean)
     expected = _seen(mean, s.mtf_in, s.background_in)
     if expected is not mean:  # a point spread rounds below zero, a background may step there: no logarithm of that
@@ -135,59 +132,49 @@ def _add(s: _Sums, part: slice, counts: np.ndarray, camera: Camera, loss: Loss) 
     weights = _seen(weights, s.mtf_in, None)
     total: Tensor | None = None
     for c, (waves, spectra) in enumerate(kept):
-        _kernels.spread(far[c].numpy(), camera.corner, 1.0 / configs, weights.numpy())
-        g = _backward(s, c, ifft2(far[c]), waves, spectra, whole)
+        g = _backward(s, c, ifft2(passes.spread_(far[c], weights, camera.corner, 1.0 / configs)), waves, spectra, whole)
         total = g if total is None else total.add_(g)
     if total is None or (s.modes is None and s.positions is None):
         return
     g = fft2(total)
     if s.modes is not None:
-        _kernels.gather_modes(g.numpy(), ramp_y, ramp_x, s.modes.numpy())
+        passes.gather_modes_(s.modes, g, ramp_y, ramp_x)
     if s.positions is not None:
-        uy, ux = (np.fft.fftfreq(n) for n in (ny, nx))
-        _kernels.gather_positions(g.numpy(), s.modes_in.numpy(), ramp_y, ramp_x, uy, ux, s.positions.numpy()[part])
+        passes.gather_positions_(s.positions[part], g, s.modes_in, ramp_y, ramp_x)
 
 
-def ramps(positions_px: Tensor, shape: tuple[int, int], dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def ramps(positions_px: Tensor, shape: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """exp(-2 pi i k.fraction) as (b, y) and (b, x), and whole pixels (b, 2)."""
     whole = torch.round(positions_px)
-    fraction = positions_px - whole
-    y, x = (cis(-2 * pi * fraction[:, axis, None] * torch.fft.fftfreq(n, dtype=torch.float64), dtype).numpy() for axis, n in enumerate(shape))
-    return y, x, whole.to(torch.int64).numpy()
+    fraction, at = positions_px - whole, positions_px.device
+    y, x = (cis(-2 * pi * fraction[:, i, None] * torch.fft.fftfreq(n, dtype=torch.float64, device=at), dtype) for i, n in enumerate(shape))
+    return y, x, whole.to(torch.int64)
 
 
-def _times(psi: Tensor, field: Tensor, whole: np.ndarray) -> Tensor:
-    out = torch.empty_like(psi)
-    _kernels.multiply(psi.numpy(), field.numpy(), whole, out.numpy())
-    return out
-
-
-def _forward(psi: Tensor, field: Tensor, kernels: Tensor, whole: np.ndarray, *, keep_spectra: bool) -> tuple[list[Tensor], list[Tensor]]:
+def _forward(psi: Tensor, field: Tensor, kernels: Tensor, whole: Tensor, *, keep_spectra: bool) -> tuple[list[Tensor], list[Tensor]]:
     """The waves before each slice, and their spectra before each propagator where they are wanted."""
     waves, spectra = [psi], []
     for i in range(len(kernels)):
-        seen = fft2(_times(waves[-1], field[i], whole))
+        seen = fft2(passes.multiply(waves[-1], field[i], whole))
         if keep_spectra:
             spectra.append(seen.clone())
-        _kernels.filter_by(seen.numpy(), kernels[i].numpy(), False)
-        waves.append(ifft2(seen))
+        waves.append(ifft2(passes.filter_(seen, kernels[i])))
     return waves, spectra
 
 
-def _backward(s: _Sums, c: int, g: Tensor, waves: list[Tensor], spectra: list[Tensor], whole: np.ndarray) -> Tensor:
+def _backward(s: _Sums, c: int, g: Tensor, waves: list[Tensor], spectra: list[Tensor], whole: Tensor) -> Tensor:
     """The gradient at the exit surface taken to the entrance; slices and propagators collect theirs on the way."""
-    field, absent = s.field[c], np.zeros((0, 0), s.modes_in.real.numpy().dtype)
-    slope = torch.empty((g.shape[0], *g.shape[2:]), dtype=g.dtype)
+    field = s.field[c]
+    slope = torch.empty((g.shape[0], *g.shape[2:]), dtype=g.dtype, device=g.device)
     for i in reversed(range(len(waves))):
-        _kernels.back_through(g.numpy(), waves[i].numpy(), field[i].numpy(), whole, slope.numpy())
+        passes.back_through_(g, waves[i], field[i], whole, slope)
         if s.phase_re is not None:
-            _kernels.deposit(slope.numpy(), whole, BANDS, s.phase_re[c, i].numpy(), absent if s.phase_im is None else s.phase_im[c, i].numpy())
+            passes.deposit_(s.phase_re[c, i], None if s.phase_im is None else s.phase_im[c, i], slope, whole)
         if i:
             g = fft2(g)
             if s.kernels is not None:
-                _kernels.gather_kernel(g.numpy(), spectra[i - 1].numpy(), s.kernels[i - 1].numpy())
-            _kernels.filter_by(g.numpy(), s.kernels_in[i - 1].numpy(), True)
-            g = ifft2(g)
+                passes.gather_kernel_(s.kernels[i - 1], g, spectra[i - 1])
+            g = ifft2(passes.filter_(g, s.kernels_in[i - 1], conjugated=True))
     return g
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from exitwave.core import InputError, record
-from exitwave.recon.iterative import _kernels
+from exitwave.recon.iterative import _kernels, passes
 
 Kind = Literal["poisson", "anscombe", "amplitude"]
 KINDS = ("poisson", "anscombe", "amplitude")
@@ -41,6 +41,14 @@ class Loss:
 
 def weigh(loss: Loss, mean: Tensor, counts: np.ndarray, mask: Tensor, weights: Tensor) -> Tensor:
     """The loss of each pattern (b,) float64; `weights` (b, ky, kx) becomes its derivative with respect to `mean` (b, ky, kx)."""
+    losses = (_fused if passes.fused(mean) else _any_device)(loss, mean, counts, mask, weights)
+    if loss.dispersion != 1.0:
+        weights /= loss.dispersion
+        losses /= loss.dispersion
+    return losses
+
+
+def _fused(loss: Loss, mean: Tensor, counts: np.ndarray, mask: Tensor, weights: Tensor) -> Tensor:
     losses = np.empty(len(mean))
     if loss.kind == "poisson":
         floor = mean.numpy().dtype.type(loss.floor)
@@ -48,11 +56,26 @@ def weigh(loss: Loss, mean: Tensor, counts: np.ndarray, mask: Tensor, weights: T
         logs = torch.log(weights.clamp(min=LEAST))
         _kernels.poisson(mean.numpy(), counts, mask.to(mean.dtype).numpy(), floor, logs.numpy(), weights.numpy(), losses)
     else:
-        _kernels.amplitude(mean.numpy(), counts, mask.numpy(), 0.375 if loss.kind == "anscombe" else 0.0, weights.numpy(), losses)
-    if loss.dispersion != 1.0:
-        weights /= loss.dispersion
-        losses /= loss.dispersion
+        _kernels.amplitude(mean.numpy(), counts, mask.numpy(), _shift(loss), weights.numpy(), losses)
     return torch.from_numpy(losses)
+
+
+def _any_device(loss: Loss, mean: Tensor, counts: np.ndarray, mask: Tensor, weights: Tensor) -> Tensor:
+    n, keep = torch.from_numpy(np.ascontiguousarray(counts)).to(mean.device, mean.dtype), mask.to(mean.device, mean.dtype)
+    if loss.kind == "poisson":
+        a = mean + loss.floor
+        ratio = n / a
+        each = a - n + n * torch.log(ratio.clamp(min=LEAST))
+        torch.mul(keep, 1 - ratio, out=weights)
+    else:
+        root, seen = torch.sqrt(mean + _shift(loss)), torch.sqrt(n + _shift(loss))
+        each = 2 * (root - seen) ** 2
+        torch.mul(keep, 2 * (root - seen) / root.clamp(min=1e-12), out=weights)
+    return (each * keep).sum((1, 2), dtype=torch.float64)
+
+
+def _shift(loss: Loss) -> float:
+    return 0.375 if loss.kind == "anscombe" else 0.0
 
 
 def of_mean(loss: Loss, mean: Tensor, counts: Tensor, mask: Tensor) -> Tensor:
@@ -62,6 +85,6 @@ def of_mean(loss: Loss, mean: Tensor, counts: Tensor, mask: Tensor) -> Tensor:
         a = mean + loss.floor
         each = a - n + torch.where(n > 0, n * torch.log(torch.clamp(n, min=1e-30) / a), torch.zeros_like(n))
     else:
-        shift = 0.375 if loss.kind == "anscombe" else 0.0
+        shift = _shift(loss)
         each = 2 * (torch.sqrt(mean + shift) - torch.sqrt(n + shift)) ** 2
     return (each * mask).sum() / loss.dispersion
