@@ -20,13 +20,14 @@ BATCH = 32
 @record
 class Scene:
     """Expected electrons (Ry, Rx, ky, kx) float32 at 1 e/A^2, the calibration that is true, and the truth: `layers` (l, Y, X) phases in rad of each
-    film on the periodic field of `pitch_A`, whose pixel (0, 0) is the first scan position."""
+    film on the periodic field of `pitch_A`, whose pixel (0, 0) is the first scan position. `positions_A` (n, 2) from there are the probe's."""
 
     frames: np.ndarray
     calibration: Calibration
     layers: np.ndarray
     pitch_A: tuple[float, float]
     thickness_A: float
+    positions_A: np.ndarray
 
 
 def films_xyz(field_A: float, films: tuple[tuple[float, float], ...], depth_A: float, seed: int) -> str:
@@ -90,7 +91,7 @@ def scene(
     layers = torch.stack([phase[(middle >= a) & (middle < b)].sum(0) for a, b in films])
     return Scene(
         frames=frames.reshape(scan, scan, detector, detector), calibration=made.calibration, layers=layers.numpy(), pitch_A=x.specimen.grid.pitch_A,
-        thickness_A=depth,
+        thickness_A=depth, positions_A=(positions - x.scan.positions_A[0]).numpy(),
     )
 
 
@@ -100,6 +101,22 @@ def _source(rms_A: float) -> list[tuple[torch.Tensor, float]]:
     nodes, weights = np.polynomial.hermite_e.hermegauss(5)
     weights = weights / weights.sum()
     return [(torch.tensor([a, b]) * rms_A, float(u * v)) for a, u in zip(nodes, weights, strict=True) for b, v in zip(nodes, weights, strict=True)]
+
+
+def counts_of(made: Scene, dose_e_per_A2: float, seed: int) -> np.ndarray:
+    """Poisson counts (Ry, Rx, ky, kx) uint16 at a dose."""
+    rng = generator_at(seed, 2)
+    return np.stack([rng.poisson(row.astype(np.float64) * dose_e_per_A2) for row in made.frames]).astype(np.uint16)
+
+
+def write_scene(file: Path, made: Scene, counts: np.ndarray, depth_A: float) -> None:
+    """The scan as plain arrays that any python reads, all optics told; `depth_A` is how far the fit's slices reach: twice the distance of their first
+    from where aberrations are known."""
+    told = made.calibration
+    np.savez(
+        file, counts=counts, energy_eV=told.need("energy_eV"), semiangle_mrad=told.need("semiangle_mrad"), step_A=told.need("scan_step_y_A"),
+        detector_mrad=told.need("detector_mrad"), centre_px=told.need("centre_y_px"), C10_A=told.need("C10_A"), depth_A=depth_A,
+    )
 
 
 def truth_at(truth: np.ndarray, pitch_A: tuple[float, float], y_A: np.ndarray, x_A: np.ndarray, kmax_invA: float) -> np.ndarray:

@@ -44,15 +44,16 @@ class Server:
 
 
 @contextmanager
-def server(command: Sequence[str], threads: int) -> Iterator[Server]:
-    """Start a process that answers jobs; it ends with the block.
+def server(command: Sequence[str], threads: int, more: Mapping[str, str] = MappingProxyType({})) -> Iterator[Server]:
+    """Start a process that answers jobs; it ends with the block. `more` goes into its environment.
 
     Raises:
         ProcessDied: it ended instead of answering, with the last line it said.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", env=environment(command, threads)
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
+            env=environment(command, threads) | dict(more),
         )
         try:
             yield Server(process=process, errors=errors, about=_answer(process, errors))

@@ -50,6 +50,14 @@ CASES: Mapping[str, Case] = MappingProxyType({
     "reading": Case(about="own readers beside RosettaSciIO and LiberTEM where they are installed", function="exitwave.bench.reading:rows"),
     "fusion": Case(about="phase and dark field fused against known specimens, many repeats (--runs)", function="exitwave.bench.fusion:rows"),
     "calibration": Case(about="blind calibration against known optics, many seeds (--runs)", function="exitwave.bench.registry:calibration"),
+    "iterative": Case(
+        about="seconds and memory of an iteration of ptychography beside quantem and PtyRAD (--runs: timed iterations)",
+        function="exitwave.bench.iterative:rows",
+    ),
+    "iterative-truth": Case(
+        about="iterative ptychography against known specimens, 1e3 to 1e6 e/A^2, positions, layers, source; long (--runs: seeds)",
+        function="exitwave.bench.iterative_truth:rows",
+    ),
     "orders": Case(
         about="calibration to third order: terms found, missed and made up, 20 to 1e4 e/A^2 (--runs: seeds)", function="exitwave.bench.orders:rows"
     ),
@@ -108,4 +116,4 @@ def _say_names(as_json: bool) -> None:
         return
     click.echo("exitwave bench NAME, with NAME one of")
     for name, words in about.items():
-        click.echo(f"  {name:<12} {words}")
+        click.echo(f"  {name:<16} {words}")

@@ -1,0 +1,107 @@
+"""exitwave's side of the iterative benchmarks: `exitwave_iterative.py THREADS`, jobs by `serve`.
+
+Every side answers "load" (counts into memory), "build" (a fit ready to begin), "iterate" (`count` passes over all patterns) and "save" (phases
+(z, y, x), their pitch and where the scan positions lie in them).
+"""
+
+import sys
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from serve import serve
+
+from exitwave import __version__
+from exitwave.core.threads import set_threads
+from exitwave.data import ArrayFrames, Calibration, Quantity
+from exitwave.recon.iterative.adam import Adam
+from exitwave.recon.iterative.constraints import centred_positions, inside_aperture, orthogonal_modes
+from exitwave.recon.iterative.losses import Loss
+from exitwave.recon.iterative.problem import Problem, loss_of, positions_of, read_at
+from exitwave.recon.iterative.setup import set_up, start_modes
+
+set_threads(int(sys.argv[1]))
+held = {}
+fit = {}
+
+
+def load(asked: dict) -> None:
+    """The counts into memory."""
+    held.clear()
+    fit.clear()
+    with np.load(asked["file"]) as file:
+        held.update(file)
+
+
+def known(name: str) -> Quantity:
+    """A number that the scan's file holds."""
+    return Quantity(value=float(held[name]), source="given")
+
+
+def build(asked: dict) -> None:
+    """The problem and the solver's first state."""
+    fit.clear()
+    counts, slices = held["counts"], asked["slices"]
+    optics = Calibration(
+        energy_eV=known("energy_eV"), semiangle_mrad=known("semiangle_mrad"), scan_step_y_A=known("step_A"), scan_step_x_A=known("step_A"),
+        detector_mrad=known("detector_mrad"), centre_y_px=known("centre_px"), centre_x_px=known("centre_px"), aberrations={"C10_A": known("C10_A")},
+    )
+    mean = float(counts.sum((2, 3), dtype=np.float64).mean())
+    s = set_up(optics, counts.shape, mean, thickness_A=float(held["depth_A"]), oversample=asked.get("oversample"))
+    leaves = {"modes": start_modes(s, asked["modes"]), "phase": torch.zeros(1, slices, *s.field.shape)}
+    free, n = ["modes", "phase"], len(s.positions_px)
+    if slices > 1:
+        leaves["dz_A"] = torch.full((slices - 1,), float(asked["dz_A"]), dtype=torch.float64)
+    if asked.get("positions"):
+        leaves["positions_px"] = torch.zeros(n, 2, dtype=torch.float64)
+        free.append("positions_px")
+    if asked.get("source_A"):
+        leaves["source_A"] = torch.tensor(float(asked["source_A"]), dtype=torch.float64)
+    if asked.get("fit_source"):
+        free.append("source_A")
+    held_out = torch.zeros(n, dtype=torch.bool)
+    problem = Problem(
+        setup=s, frames=ArrayFrames(array=counts), loss=Loss(kind=asked["loss"]), leaves=leaves, free=tuple(free), held=held_out
+    )
+    late = {name: asked["iterations"] // 5 for name in ("positions_px", "source_A") if name in free}
+    solver = Adam(
+        iterations=asked["iterations"], batch=asked["batch"], begin=late, constraints=(inside_aperture, orthogonal_modes, centred_positions),
+        rates=asked.get("rates", {}),
+    )
+    fit.update(problem=problem, solver=solver, state=solver.start(problem))
+
+
+def iterate(asked: dict) -> list:
+    """Passes over all patterns; the loss of a pattern in each."""
+    losses = []
+    for _ in range(asked["count"]):
+        fit["state"], figures = fit["solver"].step(fit["problem"], fit["state"])
+        losses.append(figures["loss"])
+    return losses
+
+
+def save(asked: dict) -> dict:
+    """What was found."""
+    problem, leaves = fit["problem"], fit["state"].leaves
+    s = problem.setup
+    positions = positions_of(s, leaves, torch.arange(len(s.positions_px)))
+    np.savez(
+        asked["save"], phase=leaves["phase"].mean(0).double().numpy(), pitch_A=np.array(s.field.pitch_A), positions_px=positions.numpy(),
+        nominal_px=s.positions_px.numpy(),
+    )
+    return {"source_A": float(leaves["source_A"])} if "source_A" in leaves else {}
+
+
+def curvature(asked: dict) -> dict:
+    """The standard error of the source's size along itself alone, everything else held: 1 / sqrt(second derivative of the loss of all patterns)."""
+    problem, leaves, step = fit["problem"], fit["state"].leaves, 0.01
+    with torch.no_grad():
+        index = torch.arange(len(problem.setup.positions_px))
+        counts = read_at(problem.frames, index)
+        low, here, high = (float(loss_of(problem, {**leaves, "source_A": leaves["source_A"] + way * step}, index, counts)) for way in (-1, 0, 1))
+    return {"source_A_sigma": step / (low - 2 * here + high) ** 0.5}
+
+
+if __name__ == "__main__":
+    about = {"exitwave": __version__, "torch": version("torch"), "numpy": version("numpy"), "threads": torch.get_num_threads()}
+    serve({"load": load, "build": build, "iterate": iterate, "save": save, "curvature": curvature}, about)
