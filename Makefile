@@ -60,12 +60,15 @@ peers: $(PEERS:%=.peers/%/.installed)
 .peers/py4dstem/.installed: WANTS := py4DSTEM==0.14.18 "numpy<2"
 .peers/libertem/.installed: WANTS := libertem==0.16.0 libertem-parallax==0.1.2 ptychography40==0.1.0
 .peers/ptyrad/.installed: WANTS := ptyrad==1.0.0
+# one of its lines is for Python 3.12 alone: quotes of one kind inside an f-string
+.peers/ptyrad/.installed: AFTER = sed -i "s/{lr_iters\['niter'\]\[-1\]}/{lr_iters[\"niter\"][-1]}/" .peers/ptyrad/lib/python3.*/site-packages/ptyrad/plotting/basic.py
 
 .peers/%/.installed:
 	$(PYTHON) -m venv .peers/$*
 	printf '%s\n' '$(TORCH)' 'torchvision==0.28.0' > .peers/$*/constraints.txt
 	.peers/$*/bin/python -m pip --disable-pip-version-check install --quiet "$(TORCH)"
 	.peers/$*/bin/python -m pip --disable-pip-version-check install --quiet -c .peers/$*/constraints.txt $(WANTS)
+	$(AFTER)
 	touch $@
 
 # those that only read files want no torch
