@@ -94,7 +94,9 @@ class LSQML:
     def _shared(self, problem: Problem, leaves: Leaves, index: Tensor, waves: Tensor, ways: Mapping[str, Tensor]) -> float:
         """Re sum conj(dO P) O dP: what both directions would explain twice."""
         shift = over_field(problem, leaves, index, (waves.conj() * lit(problem, {**leaves, "modes": ways["modes"]})).sum(1))
-        return float((ways["phase"].real.mean(0) * shift.imag).sum(dtype=torch.float64))
+        turn = ways["phase"].mean(0)  # i turn P against dP
+        shared = turn.real * shift.imag - turn.imag * shift.real if turn.is_complex() else turn * shift.imag
+        return float(shared.sum(dtype=torch.float64))
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
