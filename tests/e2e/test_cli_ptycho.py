@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import tifffile
 import yaml
 
 import exitwave.io
+from exitwave.cli import iterative as cli
 from exitwave.cli.main import run
 from exitwave.core.seeds import generator_at
 from exitwave.recon.iterative.checkpoint import checkpoint_path
+from exitwave.recon.iterative.run import Kept
 
 ROOT = Path(__file__).parents[2]
 SCAN = "--energy-eV 80e3 --semiangle-mrad 25 --detector-px 32,36 --detector-mrad 2.4 --scan-shape 14,17 --scan-step-A 1.0 --slice-A 8 " \
@@ -119,29 +122,24 @@ def test_picture_and_report_stand_alone(fit: Path) -> None:
     assert fit.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
-def spawned(args: list[str]) -> subprocess.Popen[bytes]:
+def killed(args: list[str], output: Path, wait_s: float) -> int:
+    """Let a fit write its first checkpoint, wait, and kill it."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    return subprocess.Popen([sys.executable, "-m", "exitwave", *args], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                            start_new_session=True)
-
-
-def stopped(args: list[str], output: Path, number: signal.Signals, wait_s: float) -> tuple[int, bytes]:
-    """Let a fit write its first checkpoint, wait, and send it a signal."""
-    process = spawned(args)
+    process = subprocess.Popen([sys.executable, "-m", "exitwave", *args], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     until = time.monotonic() + 120
     while not checkpoint_path(output).exists():
         assert process.poll() is None and time.monotonic() < until, process.communicate()[1]
         time.sleep(0.01)
     time.sleep(wait_s)
-    process.send_signal(number)
-    return process.wait(), process.communicate()[1]
+    process.kill()
+    process.communicate()
+    return process.returncode
 
 
 def test_a_killed_fit_goes_on_as_if_nothing_had_happened(scan: Path, fit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "fit.h5"
     args = ["reconstruct", str(scan), *FIT, *USUAL, "-o", str(output)]
-    status, _ = stopped(args, output, signal.SIGKILL, float(generator_at(time.time_ns(), 0).random()) * 0.2)
-    assert status == -signal.SIGKILL and not output.exists()
+    assert killed(args, output, float(generator_at(time.time_ns(), 0).random()) * 0.2) == -signal.SIGKILL and not output.exists()
     assert "--resume" in refused(args, capsys)
     assert "of another fit" in refused([*args, "--resume", "--probe-rate", "0.02"], capsys)
     assert run([*args, "--resume"]) == 0
@@ -150,13 +148,22 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(scan: Path, fit: Path, 
     assert "exists" in refused([*args, "--resume"], capsys)
 
 
-def test_a_fit_stopped_by_hand_leaves_a_result_and_goes_on(scan: Path, fit: Path, tmp_path: Path) -> None:
+def test_a_fit_stopped_by_hand_leaves_a_result_and_goes_on(scan: Path, fit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "fit.h5"
     args = ["reconstruct", str(scan), *FIT, *USUAL, "-o", str(output)]
-    status, said = stopped(args, output, signal.SIGINT, 0.0)
-    assert status == 3 and b"Traceback" not in said
+    saved, sent = cli.save_checkpoint, threading.Event()
+
+    def interrupted(path: Path, kept: Kept, key: str) -> None:
+        saved(path, kept, key)
+        if kept.state.iteration == 3 and not sent.is_set():
+            sent.set()
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()  # Ctrl-C, somewhere inside the next iteration
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cli, "save_checkpoint", interrupted)
+        assert run(args) == 3
     result = exitwave.io.read_result(output)
-    assert result.metrics["status"] == "interrupted" and 1 <= result.metrics["iterations"] < 8
+    assert result.metrics["status"] == "interrupted" and 3 <= result.metrics["iterations"] < 8
     assert run([*args, "--resume"]) == 0
     same_leaves(fit, output)
 
@@ -214,6 +221,10 @@ BAD = [
     (["--memory", "20MB"], "does not fit the memory"),
     (["--known-probe", "--fit", "aberrations"], "known probe"),
     (["--held-share", "0.8"], "0 to 0.5"),
+    (["--search", "defokus"], "did you mean defocus"),
+    (["--search", "tilt"], "a single slice has neither"),
+    (["--tilt-mrad", "3"], "--tilt-mrad is two angles"),
+    (["--tilt-mrad", "3,1"], "a tilt says nothing to a single slice"),
 ]
 
 
@@ -237,3 +248,21 @@ def test_frames_that_are_no_counts(tmp_path: Path, capsys: pytest.CaptureFixture
         frames[1, 2, 3, 4] = value
         np.save(tmp_path / "f.npy", frames)
         assert sentence in refused(["reconstruct", str(tmp_path / "f.npy"), *FIT, *optics, "-o", str(tmp_path / "x.h5")], capsys)
+
+
+def test_a_search_without_optuna_says_what_to_install(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert "exitwave[search]" in refused(["reconstruct", str(scan), *FIT, "--search", "defocus", "-o", str(tmp_path / "x.h5")], capsys)
+
+
+@pytest.mark.filterwarnings("ignore")  # optuna's own
+def test_a_search_finds_what_was_told_wrong(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna")
+    said = told(["reconstruct", str(scan), *FIT, "--rotation-deg", "124", "--search", "rotation", "--trials", "3", "--iterations", "1", "-o",
+                 str(tmp_path / "x.h5")], capsys)
+    found = said["search"]
+    assert abs(found["best"]["rotation_deg"] - 127) < 0.7 and len(found["trials"]["held_out"]) == 6
+    assert found["trials"]["rotation_deg"][0] == 124
+    result = exitwave.io.read_result(tmp_path / "x.h5")
+    assert result.calibration.rotation_deg.value == found["best"]["rotation_deg"] and result.calibration.rotation_deg.source == "measured"

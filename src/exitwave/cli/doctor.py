@@ -44,6 +44,7 @@ EXTRAS = {
     "nexus": ("pynxtools",),
     "eds": ("xraydb",),
     "bayes": ("botorch",),
+    "search": ("optuna",),
     "cluster": ("dask", "distributed"),
 }
 # A weak specimen at high dose: what SSB returns is its phase times the predicted transfer, or something here is broken.

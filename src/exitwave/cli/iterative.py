@@ -15,7 +15,7 @@ import torch
 from exitwave.cli.asked import Known, given
 from exitwave.cli.calibrate import measured, typed_rotation
 from exitwave.cli.corrections import known_alive
-from exitwave.cli.iterative_saving import Fitted, fitted_of, save_fitted, title_of
+from exitwave.cli.iterative_saving import Fitted, fitted_of, save_fitted, search_told, title_of
 from exitwave.cli.places import Places, again, with_step
 from exitwave.cli.ptycho_flags import PTYCHO
 from exitwave.cli.recipes import document_in
@@ -30,6 +30,7 @@ from exitwave.recon.iterative.halves import half_fits
 from exitwave.recon.iterative.options import PtychoOptions
 from exitwave.recon.iterative.result import ScanImage, phase_of, residuals, scan_image
 from exitwave.recon.iterative.run import ENDED, Kept, Outcome, Prepared, follow, prepare
+from exitwave.recon.iterative.search import Found, search
 
 WANTED = (PTYCHO, "calibration")
 ENDS = {
@@ -37,6 +38,7 @@ ENDS = {
     "interrupted": "stopped by hand, --resume goes on",
     "diverged": "diverged, the last good state is kept: lower --phase-rate or --probe-rate, or check the calibration",
 }
+TRIALS = 24
 STATUS = {"interrupted": 3, "diverged": 2}  # exit statuses; 0 otherwise
 
 
@@ -51,6 +53,8 @@ class Going:
     resume: bool = False
     html: str | None = None
     calibrate: Mapping[str, Any] | None = None
+    search: tuple[str, ...] = ()
+    trials: int = TRIALS
 
 
 def is_ptycho(method: str | None, recipe: str | None) -> bool:
@@ -84,12 +88,32 @@ def run(data: Dataset4D, options: PtychoOptions, beside: Known, going: Going, *,
     if places is not None:
         known = with_step(known, places, data.shape[0] * data.shape[1])
     require_optics(known, PTYCHO)
+    found = searched(data, known, mask, options, going, places)
+    if found is not None:
+        known, options = found.calibration, found.options
     done = fitted(data, known, mask, options, going, places)
     recipe = recipe_of(options, known, going.budget, mask, places)
-    lacking = save_fitted(done, data, recipe, going.outputs, html=going.html, force=going.force, making=making)
+    lacking = save_fitted(done, data, recipe, going.outputs, html=going.html, force=going.force, making=making,
+                          search=found)
     _tidy(done.outcome, going)
-    _say(done, going, perf_counter() - started, lacking)
+    _say(done, going, perf_counter() - started, lacking, found)
     return STATUS.get(done.outcome.status, 0)
+
+
+def searched(
+    data: Dataset4D, known: Calibration, mask: np.ndarray | None, options: PtychoOptions, going: Going, places: Places | None
+) -> Found | None:
+    """What the search finds, where one is asked for; a fit that goes on searches again, to the same values.
+
+    Raises:
+        InputError: positions on no raster; as `search`.
+    """
+    if not going.search:
+        return None
+    if places is not None:
+        raise InputError("a search is for rasters so far", got="a scan with positions of its own", remedy="leave out --search")
+    with progress("searching") as tick:
+        return search(data.frames, known, mask, options, going.search, going.trials, memory_bytes=going.budget, each=tick)
 
 
 def fitted(data: Dataset4D, known: Calibration, mask: np.ndarray | None, options: PtychoOptions, going: Going, places: Places | None) -> Fitted:
@@ -191,12 +215,12 @@ def _tidy(outcome: Outcome, going: Going) -> None:
         checkpoint_path(going.outputs.result).unlink(missing_ok=True)
 
 
-def _say(done: Fitted, going: Going, seconds: float, lacking: tuple[str, ...]) -> None:
+def _say(done: Fitted, going: Going, seconds: float, lacking: tuple[str, ...], found: Found | None = None) -> None:
     metrics, outputs = done.metrics, going.outputs
     if going.as_json:
         emit({**outputs.as_json(), "html": going.html and str(Path(going.html).resolve()), "method": PTYCHO, "status": done.outcome.status,
               "seconds": seconds, "peak_bytes": peak_bytes(), "pitch_A": list(done.image.pitch_A), "metrics": metrics,
-              "history": done.history, "nexus_missing": list(lacking)})
+              "history": done.history, "search": search_told(found), "nexus_missing": list(lacking)})
         return
     _, ny, nx = done.image.slices.shape
     click.echo(f"{title_of(done)}: {ny} x {nx} pixels of {done.image.pitch_A[0]:.4g} x {done.image.pitch_A[1]:.4g} A")
@@ -204,6 +228,10 @@ def _say(done: Fitted, going: Going, seconds: float, lacking: tuple[str, ...]) -
     last = f"; {_in_words(done.outcome.kept.history[-1])} of a pattern" if done.outcome.kept.history else ""
     click.echo(f"  {end} after {metrics['iterations']} iterations{last}; {seconds:.1f} s")
     click.echo(f"  phase rms {metrics['rms_phase_rad']:.3g} rad; probe modes hold {', '.join(f'{share:.1%}' for share in metrics['mode_shares'])}")
+    if found is not None:
+        click.echo(f"  {len(found.trials)} short fits found {', '.join(f'{name} {value:.5g}' for name, value in found.best.items())}")
+        for note in found.notes:
+            click.echo(f"  note: {note}")
     for name, value in metrics["fitted"].items():
         click.echo(f"  {name} {np.array2string(np.asarray(value), precision=4, separator=', ', threshold=8)}")
     if "frc_resolution_A" in metrics:

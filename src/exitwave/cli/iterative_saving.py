@@ -15,6 +15,7 @@ from exitwave.plot import Curve
 from exitwave.plot.spectra import significant
 from exitwave.recon.iterative.result import Residuals, ScanImage, fitted_positions_A, model_of, probe_modes, projected
 from exitwave.recon.iterative.run import Outcome, Prepared
+from exitwave.recon.iterative.search import Found
 from exitwave.signal import RingCorrelation, frc
 
 SMALL = ("affine", "dz_A", "tilt_mrad", "source_A", "focal_spread_A", "psf_px", "aberrations_A")  # leaves that are told in numbers
@@ -82,11 +83,13 @@ def fitted_of(
 
 
 def save_fitted(
-    done: Fitted, data: Dataset4D, recipe: Mapping[str, Any], outputs: Outputs, *, html: str | None = None, force: bool, making: Making | None = None
+    done: Fitted, data: Dataset4D, recipe: Mapping[str, Any], outputs: Outputs, *, html: str | None = None, force: bool, making: Making | None = None,
+    search: Found | None = None,
 ) -> tuple[str, ...]:
     """The result file and, where asked, TIFF (of the slices, where there are several), PNG and an HTML report. Returns what NeXus (NXem) requires
     and nobody knows."""
-    metrics = {**done.metrics, "method": "ptycho", "seconds": done.outcome.seconds, "peak_bytes": peak_bytes(), "pitch_A": list(done.image.pitch_A)}
+    metrics = {**done.metrics, "method": "ptycho", "seconds": done.outcome.seconds, "peak_bytes": peak_bytes(), "pitch_A": list(done.image.pitch_A),
+               **({} if search is None else {"search": search_told(search)})}
     provenance, facts = made_from(data, making or Making())
     planes = planes_of(done)
     lacking = write_result(outputs.result, images=planes, recipe=dict(recipe), calibration=done.calibration, metrics=metrics, provenance=provenance,
@@ -103,6 +106,14 @@ def save_fitted(
         if html:
             save_html(fit_report(view, metrics, recipe, provenance), html, force)
     return lacking
+
+
+def search_told(found: Found | None) -> dict[str, Any] | None:
+    """A search in numbers: the best values, and every trial."""
+    if found is None:
+        return None
+    columns = {name: [float(row[name]) for row in found.trials] for name in found.trials[0]}
+    return {"best": dict(found.best), "trials": columns, "notes": list(found.notes)}
 
 
 def planes_of(done: Fitted) -> list[Plane]:

@@ -5,12 +5,31 @@ from typing import Any
 
 import click
 
-from exitwave.cli.options import Unit, together
+from exitwave.cli.options import Unit, flag_of, together
 from exitwave.core import InputError
 
 PTYCHO = "ptycho"
+
+
+class Pair(click.ParamType):
+    """Two angles Y,X in mrad."""
+
+    name = "Y,X"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        if isinstance(value, tuple):
+            return value
+        from exitwave.core import parse_quantity
+
+        parts = [parse_quantity(part, "mrad", flag_of(param)) for part in str(value).split(",")]
+        if len(parts) != 2:
+            raise InputError(f"{flag_of(param)} is two angles in mrad, y then x", got=value)
+        return parts[0], parts[1]
+
+
 ptycho_options = together(
     click.option("--thickness-A", "thickness_A", type=Unit("A"), help="ptycho: the specimen's thickness, cut into --slices N."),
+    click.option("--tilt-mrad", "tilt_mrad", type=Pair(), help="ptycho: the beam's direction Y,X against the slices.  [default: 0,0]"),
     click.option("--modes", type=int, help="ptycho: incoherent modes of the probe.  [default: 1]"),
     click.option("--iterations", type=int, help="ptycho: passes over the scan.  [default: 40]"),
     click.option("--batch", type=int, help="ptycho: patterns that make a step.  [default: 32]"),
@@ -26,11 +45,14 @@ ptycho_options = together(
     click.option("--z-sigma-A", "z_sigma_A", type=Unit("A"), help="ptycho: Gaussian over the slices along the beam.  [default: none]"),
     click.option("--positivity", is_flag=True, help="ptycho: no slice falls below its lowest tenth; not quantitative."),
     click.option("--checkpoint-every", type=int, help="ptycho: iterations between checkpoints beside the output, 0: none.  [default: 5]"),
+    click.option("--search", metavar="NAME,...", help="ptycho: find defocus, thickness, tilt, rotation, source by short fits first (needs optuna)."),
+    click.option("--trials", type=click.IntRange(2), help="ptycho: short fits of a search.  [default: 24]"),
     click.option("--seed", type=int, help="ptycho: order of the patterns, and which are held out."),
     click.option("--resume", is_flag=True, help="ptycho: go on from the checkpoint beside the output."),
     click.option("--html", type=click.Path(dir_okay=False), help="ptycho: a report with pictures in one file."),
 )
-RECIPE = ("thickness_A", "modes", "iterations", "batch", "loss", "start", "phase_rate", "probe_rate", "held_share", "patience", "oversample",
+RECIPE = ("thickness_A", "tilt_mrad", "modes", "iterations", "batch", "loss", "start", "phase_rate", "probe_rate", "held_share", "patience",
+          "oversample",
           "kmax_invA", "z_sigma_A", "checkpoint_every", "seed")
 SWITCHES = ("known_probe", "positivity", "resume")
 DIRECT = {"correct": "--correct", "vacuum_A": "--vacuum", "sections_A": "--sections", "amplitude": "--amplitude", "validity": "--validity",
@@ -39,7 +61,7 @@ DIRECT = {"correct": "--correct", "vacuum_A": "--vacuum", "sections_A": "--secti
 
 def ptycho_taken(options: MutableMapping[str, Any]) -> dict[str, Any]:
     """The flags of ptycho that were given, taken out of a verb's options."""
-    found = {name: options.pop(name) for name in (*RECIPE, *SWITCHES, "html")}
+    found = {name: options.pop(name) for name in (*RECIPE, *SWITCHES, "html", "search", "trials")}
     return {name: value for name, value in found.items() if value is not None and value is not False}
 
 

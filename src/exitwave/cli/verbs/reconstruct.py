@@ -63,7 +63,7 @@ def command(
       exitwave reconstruct scan.h5 --method ssb --recipe recipe.yaml -o phase.h5 --correct --vacuum 0,0,20,40 --at 55,62.5,3
       exitwave reconstruct scan.h5 --method ptycho --recipe recipe.yaml -o fit.h5 --modes 2 --fit positions --halves scan --html fit.html
     """
-    from exitwave.cli.iterative import Going, check_checkpoint, is_ptycho
+    from exitwave.cli.iterative import TRIALS, Going, check_checkpoint, is_ptycho
     from exitwave.cli.iterative import asked_of as of_fit_asked
     from exitwave.cli.iterative import run as fit_run
     from exitwave.cli.places import asked_places
@@ -71,6 +71,7 @@ def command(
     from exitwave.cli.scan_flags import scan_flags, scan_in
     from exitwave.cli.session import Outputs, begin, check_outputs, only_cpu
     from exitwave.cli.told import Making, about_of
+    from exitwave.recon.iterative.search import check_search
 
     quantities, points = quantities_taken(options)
     of_fit = ptycho_taken(options)
@@ -86,7 +87,8 @@ def command(
         check_outputs(force, output, png, tiff, html)
         first = {"twin": twin or "positive-phase", "order": order or 1} if calibrate_first else None
         going = Going(outputs=outputs, budget=begin(flags.threads, flags.memory), force=force, as_json=flags.as_json, resume=resume, html=html,
-                      calibrate=first)
+                      calibrate=first, search=names_in(of_fit.get("search")), trials=of_fit.get("trials", TRIALS))
+        check_search(going.search, chosen)
         places, scan_shape = asked_places(file, positions, pitch_A=None, field_A=None, **flags.file)
         data = scan_in(file, replace(flags, file={**flags.file, "scan_shape": scan_shape}))
         status = fit_run(data, chosen, known, going, optics=flags.optics, making=making, places=places)

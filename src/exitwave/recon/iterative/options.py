@@ -22,7 +22,8 @@ STARTS = ("zero", *(m for m in METHODS if m not in ("dpc",)))
 
 @record
 class PtychoOptions:
-    """How a scan is fitted. `thickness_A` is the specimen's, cut into `slices` of equal depth. `fit` names what moves beside the phase and, unless it
+    """How a scan is fitted. `thickness_A` is the specimen's, cut into `slices` of equal depth, `tilt_mrad` (y, x) the beam's
+    direction against them. `fit` names what moves beside the phase and, unless it
     is "known", the probe. `start` is "zero" or the direct method whose image the phase begins with. `patience` iterations without a better
     held-out loss end the fit (0: never). Source size and focal spread start from the calibration.
 
@@ -32,6 +33,7 @@ class PtychoOptions:
 
     slices: int = 1
     thickness_A: float | None = None
+    tilt_mrad: tuple[float, float] = (0.0, 0.0)
     modes: int = 1
     iterations: int = 40
     batch: int = 32
@@ -90,6 +92,8 @@ def _check_depth(options: PtychoOptions) -> None:
     if options.slices > 1 and options.thickness_A is None:
         raise InputError("slices need the specimen's thickness", got=f"{options.slices} slices", remedy="pass --thickness-A")
     flat = [name for name in SLICED if name in options.fit]
+    if options.slices == 1 and options.tilt_mrad != (0.0, 0.0):
+        raise InputError("a tilt says nothing to a single slice", remedy="pass --slices and --thickness-A")
     if options.slices == 1 and flat:
         raise InputError(f"{flat[0]} says nothing to a single slice", remedy="pass --slices and --thickness-A, or leave it out of --fit")
 
@@ -97,6 +101,7 @@ def _check_depth(options: PtychoOptions) -> None:
 PTYCHO_MEANING: Mapping[str, str] = MappingProxyType({
     "slices": "slices of equal depth that the specimen is cut into",
     "thickness_A": "the specimen's thickness, A; needed with slices",
+    "tilt_mrad": "direction of the beam against the slices [y, x], mrad",
     "modes": "incoherent modes of the probe",
     "iterations": "passes over the scan",
     "batch": "patterns that make a step",

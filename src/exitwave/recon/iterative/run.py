@@ -106,12 +106,14 @@ def start_leaves(s: Setup, calibration: Calibration, options: PtychoOptions) -> 
     leaves = {"modes": start_modes(s, options.modes), "phase": torch.zeros(1, options.slices, *s.field.shape)}
     if options.slices > 1:
         leaves["dz_A"] = torch.full((options.slices - 1,), options.spacing_A, dtype=torch.float64)
+    if "tilt" in options.fit or any(options.tilt_mrad):
+        leaves["tilt_mrad"] = torch.tensor(options.tilt_mrad, dtype=torch.float64)
     if source > 0 or "source" in options.fit:
         leaves["source_A"] = torch.tensor(source or SOURCE_A, dtype=torch.float64)
     if spread > 0 or "focal-spread" in options.fit:
         leaves["focal_spread_A"] = torch.tensor(spread or FOCAL_SPREAD_A, dtype=torch.float64)
     asked = {
-        "positions": ("positions_px", (n, 2)), "affine": ("affine", (2, 2)), "tilt": ("tilt_mrad", (2,)),
+        "positions": ("positions_px", (n, 2)), "affine": ("affine", (2, 2)),
         "aberrations": ("aberrations_A", (len(TERMS), 2)), "lines": ("lines_px", (s.raster[0] if s.raster else 0, 2)),
     }
     leaves |= {leaf: torch.zeros(shape, dtype=torch.float64) for name, (leaf, shape) in asked.items() if name in options.fit}
