@@ -9,10 +9,15 @@ from scipy.optimize import minimize
 
 from exitwave.bench.iterative_scene import truth_at
 from exitwave.core import InputError, record
+from exitwave.data import Calibration
+from exitwave.recon.direct.geometry import geometry
+from exitwave.recon.direct.image import optics_of
+from exitwave.recon.direct.overlap import gamma
 from exitwave.signal import frc
 
 FARTHEST_A = 1.0  # a free probe lets the object move a little: that is gauge, a step of the scan is not
 COARSE_A = 0.2
+MARGIN_A = 3.0  # of the scanned field that is not compared
 
 
 @record
@@ -56,7 +61,22 @@ def bound_rad(dose_e_per_A2: float, kmax_invA: float) -> float:
     return sqrt(pi * kmax_invA**2 / (4 * dose_e_per_A2))
 
 
-def score(image: np.ndarray, made: Fitted, truth: np.ndarray, pitch_A: tuple[float, float], kmax_invA: float, margin_A: float = 3.0) -> Score:
+def optics_bound_rad(known: Calibration, shape: tuple[int, int, int, int], dose_e_per_A2: float, kmax_invA: float, side_A: float) -> float:
+    """The Cramer-Rao bound of a weak phase under these optics and this camera, the probe known: the sum of 1 / (dose side^2 sum_k |Gamma|^2 / p) over
+    the frequencies q <= `kmax` of a square of `side_A`, zero left out (means and planes are not compared). Gamma(k, q) is the response of pixel
+    k, p its share of the electrons; dark-field pixels, which answer to second order only, are left out."""
+    g = geometry(known, shape)
+    aperture, bright = optics_of(g), g.bright()
+    ky, kx = (axis[:, None] for axis in g.k_invA[bright].T)
+    share = aperture.intensity(ky, kx)
+    steps = torch.arange(-int(kmax_invA * side_A), int(kmax_invA * side_A) + 1, dtype=torch.float64) / side_A
+    qy, qx = (axis.reshape(-1) for axis in torch.meshgrid(steps, steps, indexing="ij"))
+    inside = (qy**2 + qx**2 <= kmax_invA**2) & (qy**2 + qx**2 > 0)
+    response = gamma(aperture, ky, kx, qy[inside][None], qx[inside][None], torch.complex128)
+    return sqrt(float((1 / (response.abs() ** 2 / share).sum(0)).sum()) / (dose_e_per_A2 * side_A**2))
+
+
+def score(image: np.ndarray, made: Fitted, truth: np.ndarray, pitch_A: tuple[float, float], kmax_invA: float, margin_A: float = MARGIN_A) -> Score:
     """`image` (y, x) on `made`'s pixels against the periodic `truth` (Y, X), whose pixel (0, 0) is the first position, both up to `kmax_invA`.
 
     Compared in the scanned field less `margin_A` on each side, after mean and plane of both and a shift of up to `FARTHEST_A` of the image are taken

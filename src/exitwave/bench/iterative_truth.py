@@ -11,7 +11,7 @@ from typing import Any
 from exitwave.bench.direct import peer_python
 from exitwave.bench.iterative import working
 from exitwave.bench.iterative_scene import Scene, counts_of, scene, write_scene
-from exitwave.bench.iterative_score import Fitted, bound_rad, positions_rms_A, read_fitted, score
+from exitwave.bench.iterative_score import MARGIN_A, Fitted, bound_rad, optics_bound_rad, positions_rms_A, read_fitted, score
 from exitwave.bench.process import ProcessDied
 from exitwave.bench.registry import Options, Row
 from exitwave.core.records import record
@@ -158,7 +158,7 @@ def source_rows(folder: Path, film: Scene, seeds: Sequence[int], threads: int, d
 
 def row_of(case: str, program: Program, trials: Sequence[Trial], threads: int) -> Row:
     """One program over seeds: means and standard errors after its last iteration, and the way there of the first seed."""
-    head: Row = {"case": case, "program": program.name, "bound_rad": bound_rad(trials[0].dose, trials[0].kmax_invA)}
+    head: Row = {"case": case, "program": program.name, **bounds(trials[0])}
     if program.who != "exitwave":
         head["peer"] = program.who
         if peer_python(program.who) is None:
@@ -177,11 +177,19 @@ def row_of(case: str, program: Program, trials: Sequence[Trial], threads: int) -
         if len(values) > 1:
             row[f"{key}_standard_error"] = stdev(values) / len(values) ** 0.5
     row[f"error_{who}"] = row["rmse_rad"]
-    row["rmse_over_bound"] = row["rmse_rad"] / row["bound_rad"]
+    row |= {f"rmse_over_{key.removesuffix('_rad')}": row["rmse_rad"] / row[key] for key in ("bound_rad", "optics_bound_rad")}
     first = done[0]
     row["way"] = [{"iterations": n, "cpu_s": c, "slope": f["slope"], "rmse_rad": f["rmse_rad"]}
                   for n, c, f in zip(first.marks, first.cpu_s, first.figures, strict=True)]
     return row
+
+
+def bounds(trial: Trial) -> dict[str, float]:
+    """The quantum limit of the band, and what these optics leave of it when the probe is known; for a layer, those of the projected phase."""
+    made, kmax = trial.made, trial.kmax_invA
+    side = (made.frames.shape[0] - 1) * made.calibration.need("scan_step_y_A") - 2 * MARGIN_A
+    optics = optics_bound_rad(made.calibration, made.frames.shape, trial.dose, kmax, side)  # type: ignore[arg-type]
+    return {"bound_rad": bound_rad(trial.dose, kmax), "optics_bound_rad": optics}
 
 
 def fitted(program: Program, trial: Trial, threads: int) -> Found:
