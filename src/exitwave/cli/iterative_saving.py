@@ -11,6 +11,7 @@ from exitwave.cli.told import Making, made_from
 from exitwave.core import record
 from exitwave.data import Calibration, Dataset4D
 from exitwave.io import Plane, write_result, write_tiff
+from exitwave.io.nexus import centred_plane
 from exitwave.plot import Curve
 from exitwave.plot.spectra import significant
 from exitwave.recon.iterative.result import Residuals, ScanImage, fitted_positions_A, model_of, probe_modes, projected
@@ -128,10 +129,9 @@ def planes_of(done: Fitted) -> list[Plane]:
     for name, half in zip("ab", done.halves or (), strict=False):
         title = f"half {name} {HALF_TITLES[done.prepared.options.halves]}"
         planes.append(Plane(name=f"half_{name}", array=projected(half).astype(np.float32), title=title, **place))
-    middle = tuple(-(n // 2) * p for n, p in zip(s.window.shape, s.window.pitch_A, strict=True))
     for i, (mode, share) in enumerate(zip(done.modes, done.shares, strict=True)):
-        planes.append(Plane(name=f"probe_{i}", array=mode.numpy(), pitch=s.window.pitch_A, origin=(middle[0], middle[1]),
-                            title=f"probe mode {i}, {float(share):.1%} of the power, along the camera's axes"))
+        title = f"probe mode {i}, {float(share):.1%} of the power, along the camera's axes"
+        planes.append(centred_plane(f"probe_{i}", mode.numpy(), s.window.pitch_A, title))
     if s.raster is not None:
         step = done.calibration.need("scan_step_y_A"), done.calibration.need("scan_step_x_A")
         losses = done.residuals.patterns.reshape(s.raster).astype(np.float32)

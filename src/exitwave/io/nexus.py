@@ -49,6 +49,12 @@ class Plane:
             raise InputError(f"{self.name} is a spectrum, whose origin is zero", got=self.origin)
 
 
+def centred_plane(name: str, array: np.ndarray, pitch_A: tuple[float, float], title: str = "") -> Plane:
+    """A plane of an image (y, x) whose origin lies in its corner, as a probe's does, with the origin in the middle as readers expect it."""
+    middle = -(array.shape[0] // 2) * pitch_A[0], -(array.shape[1] // 2) * pitch_A[1]
+    return Plane(name=name, array=np.fft.fftshift(array), pitch=pitch_A, origin=middle, title=title)
+
+
 def show_plane(parent: h5py.Group, plane: Plane, stored: h5py.Dataset) -> h5py.Group:
     """One NXdata group that readers plot: signal, axes with units, title.
 

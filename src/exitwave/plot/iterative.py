@@ -17,7 +17,7 @@ MOST_MODES, MOST_SLICES = 6, 8
 
 @record
 class FitView:
-    """What pictures show. `slices` (z, y, x) and `phase` (y, x) in rad; `probe` (m, y, x) complex, its middle in the middle, with `shares` (m,) of
+    """What pictures show. `slices` (z, y, x) and `phase` (y, x) in rad; `probe` (m, y, x) complex, corner origin, with `shares` (m,) of
     the power; `history` figures by name; `positions_A` (n, 2) as given and `moved_A` (n, 2) what the fit added; `loss_of_pattern` (n,);
     `residual_of_pixel` (ky, kx)."""
 
@@ -130,7 +130,7 @@ def _slice(axes: Axes, view: FitView, centred: np.ndarray, i: int, limits: tuple
 
 
 def _probe(axes: Axes, view: FitView, i: int) -> None:
-    mode = view.probe[i]
+    mode = np.fft.fftshift(view.probe[i])
     size = np.abs(mode)
     top = max(float(np.percentile(size, 99.9)), 1e-30)
     colour = np.stack([(np.angle(mode) / (2 * np.pi)) % 1, np.full(mode.shape, 0.85), np.clip(size / top, 0, 1)], -1)

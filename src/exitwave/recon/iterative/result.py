@@ -70,12 +70,12 @@ def phase_of(leaves: Mapping[str, Tensor]) -> Tensor:
 
 
 def probe_modes(s: Setup, leaves: Mapping[str, Tensor], terms: tuple[tuple[int, int], ...]) -> tuple[Tensor, Tensor]:
-    """The probe's modes in real space (m, y, x), their middle in the middle of the array, camera frame; and their shares of the power (m,). Copies
-    over source and focus are left out."""
+    """The probe's modes in real space (m, y, x), corner origin, camera frame; and their shares of the power (m,). Copies over source and focus are
+    left out."""
     bare = {name: value for name, value in leaves.items() if name not in ("source_A", "focal_spread_A")}
     modes = modes_of(s, bare, terms)
     power = (modes.abs() ** 2).sum((1, 2)).double()
-    return torch.fft.fftshift(ifft2(modes), dim=(-2, -1)), power / power.sum()
+    return ifft2(modes), power / power.sum()
 
 
 def fitted_positions_A(s: Setup, leaves: Mapping[str, Tensor]) -> Tensor:
