@@ -88,15 +88,15 @@ def run(data: Dataset4D, options: PtychoOptions, beside: Known, going: Going, *,
     if places is not None:
         known = with_step(known, places, data.shape[0] * data.shape[1])
     require_optics(known, PTYCHO)
-    found = searched(data, known, mask, options, going, places)
-    if found is not None:
-        known, options = found.calibration, found.options
+    sought = searched(data, known, mask, options, going, places)
+    if sought is not None:
+        known, options = sought.calibration, sought.options
     done = fitted(data, known, mask, options, going, places)
     recipe = recipe_of(options, known, going.budget, mask, places)
     lacking = save_fitted(done, data, recipe, going.outputs, html=going.html, force=going.force, making=making,
-                          search=found)
+                          search=sought)
     _tidy(done.outcome, going)
-    _say(done, going, perf_counter() - started, lacking, found)
+    _say(done, going, perf_counter() - started, lacking, sought)
     return STATUS.get(done.outcome.status, 0)
 
 
@@ -147,7 +147,7 @@ def concluded(p: Prepared, known: Calibration, outcome: Outcome) -> Fitted:
 def fitted_again(data: Dataset4D, known: Calibration, mask: np.ndarray | None, recipe: Mapping[str, Any], outputs: Outputs, budget: int) -> Fitted:
     """The fit that a stored recipe describes, from its start."""
     names = [f.name for f in fields(PtychoOptions)]  # type: ignore[arg-type]
-    told = {name: tuple(recipe[name]) if name == "fit" else recipe[name] for name in names if name in recipe}
+    told: dict[str, Any] = {name: tuple(recipe[name]) if name in ("fit", "tilt_mrad") else recipe[name] for name in names if name in recipe}
     options = replace(PtychoOptions(**told), checkpoint_every=0)
     return fitted(data, known, mask, options, Going(outputs=outputs, budget=budget), again(recipe.get("places")))
 

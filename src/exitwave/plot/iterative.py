@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 
@@ -167,7 +168,7 @@ def _losses(axes: Axes, view: FitView) -> None:
     if values.min() > 0 and values.max() > 3 * values.min():
         axes.set_yscale("log")
     axes.set(xlabel="iteration", ylabel="loss of a pattern", title="loss")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper right")
 
@@ -175,7 +176,8 @@ def _losses(axes: Axes, view: FitView) -> None:
 def _scan(made: Figure, axes: Axes, view: FitView) -> None:
     low, high = (float(v) for v in np.percentile(view.loss_of_pattern, (0.5, 99.5)))
     y, x = view.positions_A.T
-    size = float(np.clip(9e4 / max(1, len(y)) ** 1.0 / 6, 1.0, 60.0))
+    size = float(np.clip(1.5e4 / max(1, len(y)), 1.0, 60.0))
+    shown: ScalarMappable
     if view.raster is None:
         shown = axes.scatter(x, y, c=view.loss_of_pattern, s=size, cmap=figures.PATTERN_MAP, vmin=low, vmax=max(high, low + 1e-12))
         axes.set(aspect="equal", ylim=(float(y.max()), float(y.min())))
