@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from time import perf_counter
@@ -24,9 +24,10 @@ from exitwave.cli.told import Making
 from exitwave.cli.words import reach_in_words
 from exitwave.cli.work import dead_px, require_optics
 from exitwave.core import InputError, record
+from exitwave.core.errors import Diverged
 from exitwave.data import Calibration, Dataset4D
 from exitwave.recon.iterative.checkpoint import checkpoint_path, key_of, load_checkpoint, save_checkpoint
-from exitwave.recon.iterative.halves import half_fits
+from exitwave.recon.iterative.halves import check_halves, half_fits
 from exitwave.recon.iterative.options import PtychoOptions
 from exitwave.recon.iterative.result import ScanImage, phase_of, residuals, scan_image
 from exitwave.recon.iterative.run import ENDED, Kept, Outcome, Prepared, follow, prepare
@@ -121,6 +122,7 @@ def fitted(data: Dataset4D, known: Calibration, mask: np.ndarray | None, options
     positions = None if places is None else torch.from_numpy(places.positions_A)
     with progress("reading") as tick:
         p = prepare(data.frames, known, mask, options, memory_bytes=going.budget, positions_A=positions, progress=tick)
+    check_halves(p)
     path, key = checkpoint_path(going.outputs.result), key_of(p, known)
     begin = _begin(path, key, going)
     with _turning(options.iterations) as say:
@@ -138,9 +140,9 @@ def concluded(p: Prepared, known: Calibration, outcome: Outcome) -> Fitted:
         left = residuals(p.problem, outcome.leaves, tick)
     halves: tuple[ScanImage, ScanImage] | None = None
     if p.options.halves != "none" and outcome.status in ENDED:
-        with progress("half sets") as tick:
+        with suppress(Diverged), progress("half sets") as tick:  # a half may, where the whole did not: then there is no correlation to tell
             one, other = half_fits(p, outcome.leaves, max(1, len(outcome.kept.history)), tick)
-        halves = scan_image(s, one.real.mean(0)), scan_image(s, other.real.mean(0))
+            halves = scan_image(s, one.real.mean(0)), scan_image(s, other.real.mean(0))
     return fitted_of(p, outcome, image, left, halves, known)
 
 
