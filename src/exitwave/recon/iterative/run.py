@@ -11,14 +11,13 @@ from torch import Tensor
 from exitwave.core import record
 from exitwave.core.errors import Diverged, InputError
 from exitwave.core.seeds import generator_at
-from exitwave.data import ArrayFrames, Calibration, FrameSource
+from exitwave.data import Calibration, FrameSource
 from exitwave.flow import iterate
 from exitwave.flow.accumulate import ignore
-from exitwave.flow.check import check_frames
-from exitwave.flow.chunks import chunks
 from exitwave.recon.iterative.adam import Adam, State
 from exitwave.recon.iterative.disk import check_disk
 from exitwave.recon.iterative.limits import limits_of
+from exitwave.recon.iterative.looked import read_once
 from exitwave.recon.iterative.losses import Loss
 from exitwave.recon.iterative.memory import needed_bytes
 from exitwave.recon.iterative.options import FITTED, PtychoOptions
@@ -84,7 +83,7 @@ def prepare(
                oversample=options.oversample)
     need = needed_bytes(s, frames, options, memory_bytes)
     size = int(np.prod(frames.shape)) * frames.dtype.itemsize
-    kept, pattern = _read(frames, keep=need + size <= memory_bytes, memory_bytes=memory_bytes, progress=progress)
+    kept, pattern = read_once(frames, keep=need + size <= memory_bytes, memory_bytes=memory_bytes, progress=progress)
     mean = float(pattern[s.camera.mask.numpy() > 0].sum())
     if not mean > 0:
         raise InputError("the scan holds no counts", got=f"{mean:.3g} in a pattern")
@@ -246,27 +245,3 @@ def _dispersion(calibration: Calibration) -> float:
         if quantity.value is not None:
             return float(quantity.value)
     return 1.0
-
-
-def _read(
-    frames: FrameSource, *, keep: bool, memory_bytes: int, progress: Callable[[int, int], None]
-) -> tuple[FrameSource, np.ndarray]:
-    """The frames, in memory where `keep`, and the mean pattern (ky, kx)."""
-    n = frames.shape[0] * frames.shape[1]
-    held = np.empty((n, *frames.shape[2:]), frames.dtype) if keep else None
-    total = np.zeros(frames.shape[2:])
-    for chunk in chunks(frames, memory_bytes // 4):
-        check_frames(chunk.frames, chunk.start)
-        _check_positive(chunk.frames, chunk.start)
-        total += chunk.frames.sum(0, dtype=np.float64)
-        if held is not None:
-            held[chunk.start : chunk.stop] = chunk.frames
-        progress(chunk.stop, n)
-    return (frames if held is None else ArrayFrames(array=held.reshape(frames.shape))), total / n
-
-
-def _check_positive(frames: np.ndarray, first: int) -> None:
-    if frames.dtype.kind == "f" and float(frames.min()) < 0:
-        n = int(np.argwhere(frames < 0)[0][0])
-        raise InputError(f"frame {first + n} holds negative values, whose likelihood is not defined", got=f"{float(frames.min()):.4g}",
-                         remedy="give counts, without a background taken off; a background can be fitted: --fit background")
