@@ -35,9 +35,11 @@ ptycho_options = together(
     click.option("--batch", type=int, help="ptycho: patterns that make a step.  [default: 32]"),
     click.option("--loss", type=click.Choice(["poisson", "anscombe", "amplitude"]), help="ptycho: what is minimised.  [default: poisson]"),
     click.option("--known-probe", is_flag=True, help="ptycho: keep the probe as it is calibrated."),
+    click.option("--solver", type=click.Choice(["adam", "lsqml"]),
+                 help="ptycho: lsqml needs no step lengths and fits phase and probe only.  [default: adam]"),
     click.option("--start", help="ptycho: where the phase begins, zero or a direct method such as obf.  [default: zero]"),
-    click.option("--phase-rate", type=float, help="ptycho: length of the first steps of the phase, rad.  [default: 0.01]"),
-    click.option("--probe-rate", type=float, help="ptycho: the same of the probe, parts of its rms.  [default: 0.005]"),
+    click.option("--phase-rate", type=float, help="ptycho: length of the first steps of the phase, rad.  [default: 0.005]"),
+    click.option("--probe-rate", type=float, help="ptycho: the same of the probe, parts of its rms.  [default: 0.003]"),
     click.option("--held-share", type=float, help="ptycho: patterns that no step sees, whose loss is reported.  [default: 0.05]"),
     click.option("--patience", type=int, help="ptycho: stop after so many iterations without a better held-out loss, 0: never.  [default: 10]"),
     click.option("--oversample", type=int, help="ptycho: samples of a detector pixel and axis.  [default: what the probe needs]"),
@@ -51,9 +53,8 @@ ptycho_options = together(
     click.option("--resume", is_flag=True, help="ptycho: go on from the checkpoint beside the output."),
     click.option("--html", type=click.Path(dir_okay=False), help="ptycho: a report with pictures in one file."),
 )
-RECIPE = ("thickness_A", "tilt_mrad", "modes", "iterations", "batch", "loss", "start", "phase_rate", "probe_rate", "held_share", "patience",
-          "oversample",
-          "kmax_invA", "z_sigma_A", "checkpoint_every", "seed")
+RECIPE = ("thickness_A", "tilt_mrad", "modes", "iterations", "batch", "loss", "solver", "start", "phase_rate", "probe_rate", "held_share", "patience",
+          "oversample", "kmax_invA", "z_sigma_A", "checkpoint_every", "seed")
 SWITCHES = ("known_probe", "positivity", "resume")
 DIRECT = {"correct": "--correct", "vacuum_A": "--vacuum", "sections_A": "--sections", "amplitude": "--amplitude", "validity": "--validity",
           "upsample": "--upsample", "pitch_A": "--pitch-A", "field_A": "--field-A", "at_A": "--at"}

@@ -130,6 +130,19 @@ def test_a_checkpoint_comes_back_and_knows_its_fit(tmp_path: Path) -> None:
         load_checkpoint(path, key)
 
 
+def test_least_squares_fits_go_on_too(tmp_path: Path) -> None:
+    p, seen = ready(solver="lsqml"), list[Kept]()
+    whole = follow(p, each=seen.append)
+    path, key = tmp_path / "x.checkpoint.h5", key_of(p, calibration())
+    save_checkpoint(path, seen[0], key)
+    resumed = follow(p, begin=load_checkpoint(path, key))
+    assert whole.kept.state.iteration == resumed.kept.state.iteration == 3
+    for name, value in whole.leaves.items():
+        assert torch.equal(resumed.leaves[name], value)
+    with pytest.raises(InputError, match="alone"):
+        ready(solver="lsqml", fit=("positions",))
+
+
 def test_half_fits_share_no_counts() -> None:
     p = ready(halves="scan", iterations=2)
     one, other = half_fits(p, p.problem.leaves, 2)

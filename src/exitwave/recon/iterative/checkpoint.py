@@ -17,6 +17,7 @@ from exitwave.io.records import read_record, write_record
 from exitwave.io.store import creating, reading
 from exitwave.recon.iterative.adam import State
 from exitwave.recon.iterative.run import Kept, Prepared
+from exitwave.recon.iterative.steps import Moved
 
 SCHEMA = 1
 FREE = ("checkpoint_every",)  # options that do not change the numbers
@@ -27,7 +28,7 @@ class Checkpoint:
     """A fit after a whole iteration. `key` says what it is a fit of; `history` are the figures by name, one number for each iteration."""
 
     key: str
-    state: State
+    state: State | Moved
     best: Mapping[str, Tensor]
     history: Mapping[str, tuple[float, ...]]
     schema: int = SCHEMA
@@ -79,7 +80,7 @@ def _stored(path: str | os.PathLike[str]) -> Checkpoint:
     with reading(path) as root:
         if root.attrs.get("exitwave_kind") != "checkpoint" or "fit" not in root:
             raise FormatError(f"{os.fspath(path)} is no checkpoint of exitwave")
-        found = read_record(root["fit"], (Checkpoint, State))
+        found = read_record(root["fit"], (Checkpoint, State, Moved))
     if not isinstance(found, Checkpoint):
         raise FormatError(f"{os.fspath(path)} is no checkpoint of exitwave", got=type(found).__name__)
     return found

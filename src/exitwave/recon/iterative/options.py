@@ -12,6 +12,7 @@ from exitwave.recon.direct.methods import METHODS
 LossKind = Literal["poisson", "anscombe", "amplitude"]
 HalfSets = Literal["none", "scan", "counts"]
 ProbeIs = Literal["fitted", "known"]
+SolverKind = Literal["adam", "lsqml"]
 FITTED: Mapping[str, str] = MappingProxyType({
     "positions": "positions_px", "affine": "affine", "lines": "lines_px", "tilt": "tilt_mrad", "thickness": "dz_A", "aberrations": "aberrations_A",
     "source": "source_A", "focal-spread": "focal_spread_A", "background": "background", "psf": "psf_px",
@@ -40,9 +41,10 @@ class PtychoOptions:
     loss: LossKind = "poisson"
     probe: ProbeIs = "fitted"
     fit: tuple[str, ...] = ()
+    solver: SolverKind = "adam"
     start: str = "zero"
-    phase_rate: float = 0.01
-    probe_rate: float = 0.005
+    phase_rate: float = 0.005
+    probe_rate: float = 0.003
     held_share: float = 0.05
     patience: int = 10
     halves: HalfSets = "none"
@@ -82,6 +84,8 @@ def _check_names(options: PtychoOptions) -> None:
             raise InputError(f"unknown name {name!r} among what is fitted", expected=", ".join(FITTED), remedy=suggest(name, FITTED))
     if options.start not in STARTS:
         raise InputError(f"unknown start {options.start!r}", expected="zero, or a direct method", remedy=suggest(options.start, STARTS))
+    if options.solver == "lsqml" and options.fit:
+        raise InputError("lsqml moves the phase and the probe alone", got=f"fit {', '.join(options.fit)}", remedy="leave it out, or take adam")
     if options.probe == "known" and "aberrations" in options.fit:
         raise InputError("a known probe has no aberrations to fit", remedy="leave out one of them")
 
@@ -108,6 +112,7 @@ PTYCHO_MEANING: Mapping[str, str] = MappingProxyType({
     "loss": "poisson (counted electrons), anscombe or amplitude",
     "probe": "fitted, or known: the aperture with its aberrations as calibrated",
     "fit": f"what moves beside the phase and the probe: {', '.join(FITTED)}",
+    "solver": "adam, or lsqml: least squares in phase and probe, which needs no step lengths and fits nothing else",
     "start": f"where the phase begins: zero, or the image of a direct method ({', '.join(STARTS[1:])})",
     "phase_rate": "length of Adam's first steps of the phase, rad",
     "probe_rate": "the same of the probe, in parts of its root mean square",

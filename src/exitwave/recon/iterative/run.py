@@ -19,11 +19,13 @@ from exitwave.recon.iterative.disk import check_disk
 from exitwave.recon.iterative.limits import limits_of
 from exitwave.recon.iterative.looked import read_once
 from exitwave.recon.iterative.losses import Loss
+from exitwave.recon.iterative.lsqml import LSQML
 from exitwave.recon.iterative.memory import needed_bytes
 from exitwave.recon.iterative.options import FITTED, PtychoOptions
 from exitwave.recon.iterative.problem import Problem, loss_of, read_at
 from exitwave.recon.iterative.setup import Setup, set_up, start_modes
 from exitwave.recon.iterative.start import start_phase
+from exitwave.recon.iterative.steps import Moved
 
 TERMS = ((1, 0), (1, 2), (2, 1), (2, 3), (3, 0))
 ENDED = ("converged", "iterations done", "stopped early")
@@ -31,25 +33,25 @@ SETTLED = 1e-4  # a loss that changes by less of itself over the last tenth of t
 HELD, DIVERGED = 11, 3.0  # stream of the seed that picks held patterns; a loss so many times the start's is no fit
 SOURCE_A, FOCAL_SPREAD_A, PSF_PX = 0.1, 20.0, 0.3  # where a fit begins that the calibration says nothing of: at zero there is no slope
 
+History = tuple[Mapping[str, float], ...]
+Going = State | Moved
+
 
 @record
 class Prepared:
     """A fit that is ready to begin; `in_memory` says whether its frames are."""
 
     problem: Problem
-    solver: Adam
+    solver: Adam | LSQML
     options: PtychoOptions
     in_memory: bool
-
-
-History = tuple[Mapping[str, float], ...]
 
 
 @record
 class Kept:
     """Everything that a fit goes on from: its state, the leaves of the least held-out loss, the figures of every iteration (index 0: the first)."""
 
-    state: State
+    state: Going
     best: dict[str, Tensor]
     history: History
 
@@ -125,10 +127,13 @@ def start_leaves(s: Setup, calibration: Calibration, options: PtychoOptions) -> 
     return leaves
 
 
-def solver_of(options: PtychoOptions) -> Adam:
-    """Adam with its step lengths, and when each leaf begins to move: the phase first, then the probe, then what both would hide."""
+def solver_of(options: PtychoOptions) -> Adam | LSQML:
+    """LSQ-ML, or Adam with its step lengths; and when each leaf begins to move: the phase first, then the probe, then what both would hide."""
     late = max(1, options.iterations // 5)
-    begin = {"modes": min(1, options.iterations - 1), **{FITTED[name]: late for name in options.fit}}
+    probe_from = min(1, options.iterations - 1)
+    if options.solver == "lsqml":
+        return LSQML(iterations=options.iterations, batch=options.batch, probe_from=probe_from, constraints=limits_of(options), seed=options.seed)
+    begin = {"modes": probe_from, **{FITTED[name]: late for name in options.fit}}
     return Adam(iterations=options.iterations, batch=options.batch, rates={"phase": options.phase_rate, "modes": options.probe_rate}, begin=begin,
                 constraints=limits_of(options), seed=options.seed)
 
@@ -142,7 +147,7 @@ def held_of(frames: FrameSource, options: PtychoOptions) -> Tensor:
     return held
 
 
-def turns(p: Prepared, begin: State) -> Iterator[tuple[State, Mapping[str, float]]]:
+def turns(p: Prepared, begin: Going) -> Iterator[tuple[Going, Mapping[str, float]]]:
     """One state (a copy) and its figures after each iteration, from `begin` to the last iteration that was asked for.
 
     Raises:
@@ -201,8 +206,10 @@ def overdue(kept: Kept, options: PtychoOptions) -> bool:
     return bool(options.patience and len(kept.history) - 1 - _best(kept.history) >= options.patience)
 
 
-def copied(state: State) -> State:
+def copied(state: Going) -> Going:
     """A state that further steps leave alone."""
+    if isinstance(state, Moved):
+        return Moved(leaves={name: value.clone() for name, value in state.leaves.items()}, iteration=state.iteration)
     parts = ({name: value.clone() for name, value in part.items()} for part in (state.leaves, state.first, state.second))
     leaves, first, second = parts
     return State(leaves=leaves, first=first, second=second, steps=dict(state.steps), iteration=state.iteration)
@@ -212,16 +219,16 @@ def copied(state: State) -> State:
 class _From:
     """A solver that goes on from a state, and whose result is the state."""
 
-    solver: Adam
-    begin: State
+    solver: Adam | LSQML
+    begin: Going
 
-    def start(self, problem: Problem) -> State:
+    def start(self, problem: Problem) -> Going:
         return copied(self.begin)
 
-    def step(self, problem: Problem, state: State) -> tuple[State, Mapping[str, float]]:
-        return self.solver.step(problem, state)
+    def step(self, problem: Problem, state: Going) -> tuple[Going, Mapping[str, float]]:
+        return self.solver.step(problem, state)  # type: ignore[arg-type]
 
-    def finish(self, problem: Problem, state: State) -> State:
+    def finish(self, problem: Problem, state: Going) -> Going:
         return copied(state)
 
 
