@@ -41,7 +41,7 @@ def ours(name: str = "exitwave", marks: tuple[int, ...] = (25,), loss: str = "po
     return Program(name=name, who="exitwave", words={"loss": loss, **words}, marks=marks)
 
 
-OURS = (ours(), ours("exitwave, one sample a pixel", oversample=1))
+OURS = (ours(), ours("exitwave, one sample a pixel", oversample=1), ours("exitwave, L-BFGS", marks=(10, 20), solver="l-bfgs"))
 THEIRS = (
     Program(name="quantem, amplitudes (its default)", who="quantem", words={"loss": "amplitude"}, marks=(25, 50, 100)),
     Program(name="quantem, Poisson", who="quantem", words={"loss": "poisson"}, marks=(25, 50, 100)),
@@ -63,6 +63,7 @@ class Trial:
     slices: int = 1
     batch: int = 32
     positions: bool = False
+    margin_A: float = MARGIN_A
 
     def words(self, program: Program) -> dict[str, Any]:
         """As a process is asked."""
@@ -81,7 +82,7 @@ class Found:
     figures: tuple[Mapping[str, float], ...]
 
 
-def rows(options: Options, seeds: int = SEEDS, scan: int = 40) -> list[Row]:
+def rows(options: Options, seeds: int = SEEDS, scan: int = 24) -> list[Row]:
     """All tables; `runs` is the count of seeds (the peers' in the dose table: one)."""
     count = options.runs or seeds
     with tempfile.TemporaryDirectory(prefix="exitwave-bench-") as name:
@@ -89,9 +90,9 @@ def rows(options: Options, seeds: int = SEEDS, scan: int = 40) -> list[Row]:
         film = scene(folder, **FILM, scan=scan)
         made = dose_rows(folder, film, range(count), options.threads)
         made += loss_rows(folder, film, range(count), options.threads)
-        made += position_rows(folder, scene(folder, **FILM, scan=28, jitter_A=JITTER_A), range(count), options.threads)
-        made += layer_rows(folder, scene(folder, **LAYERS, scan=28), range(count), options.threads)
-        return made + source_rows(folder, scene(folder, **FILM, scan=24, source_A=SOURCE_A), range(count), options.threads)
+        made += position_rows(folder, scene(folder, **FILM, scan=scan, jitter_A=JITTER_A), range(count), options.threads)
+        made += layer_rows(folder, scene(folder, **LAYERS, scan=40), range(count), options.threads)
+        return made + source_rows(folder, scene(folder, **FILM, scan=20, source_A=SOURCE_A), range(count), options.threads)
 
 
 def dose_rows(
@@ -115,30 +116,20 @@ def loss_rows(folder: Path, film: Scene, seeds: Sequence[int], threads: int, dos
 
 def position_rows(folder: Path, film: Scene, seeds: Sequence[int], threads: int, dose: float = 1e6, iterations: int = 60) -> list[Row]:
     """A film scanned with positions that are off; `positions_A_before` and `positions_A` are rms along an axis."""
-    programs = (
-        ours(marks=(iterations,)),
-        Program(name="quantem, Poisson", who="quantem", words={"loss": "poisson"}, marks=(100,)),
-        Program(name="PtyRAD, Poisson", who="ptyrad", words={"loss": "poisson"}, marks=(200,)),
-    )
     made = []
-    for program in programs:
+    for program in (ours(marks=(iterations,)), THEIRS[1], THEIRS[3]):
         some = seeds if program.who == "exitwave" else seeds[:1]
         trials = [Trial(made=film, file=folder / "counts.npz", dose=dose, seed=s, positions=True) for s in some]
         made.append(row_of(f"positions off by {JITTER_A} A at {dose:g} e/A^2", program, trials, threads))
     return made
 
 
-def layer_rows(folder: Path, layers: Scene, seeds: Sequence[int], threads: int, dose: float = 1e6, iterations: int = 60) -> list[Row]:
+def layer_rows(folder: Path, layers: Scene, seeds: Sequence[int], threads: int, dose: float = 1e6, iterations: int = 40) -> list[Row]:
     """Two films, a slice each: figures are those of the worse one, `corr_entrance` and `corr_exit` of each."""
-    programs = (
-        ours(marks=(iterations,)),
-        Program(name="quantem, Poisson", who="quantem", words={"loss": "poisson"}, marks=(100,)),
-        Program(name="PtyRAD, Poisson", who="ptyrad", words={"loss": "poisson"}, marks=(200,)),
-    )
     made = []
-    for program in programs:
+    for program in (ours(marks=(iterations,)), ours("exitwave, L-BFGS", marks=(10, 20, 30), solver="l-bfgs"), THEIRS[1], THEIRS[3]):
         some = seeds if program.who == "exitwave" else seeds[:1]
-        trials = [Trial(made=layers, file=folder / "counts.npz", dose=dose, seed=s, kmax_invA=0.9, slices=2) for s in some]
+        trials = [Trial(made=layers, file=folder / "counts.npz", dose=dose, seed=s, kmax_invA=0.9, slices=2, margin_A=6.0) for s in some]
         made.append(row_of(f"two layers {APART_A:g} A apart at {dose:g} e/A^2", program, trials, threads))
     return made
 
@@ -147,9 +138,9 @@ def source_rows(folder: Path, film: Scene, seeds: Sequence[int], threads: int, d
     """A film lit by a source of finite size: fitted without, with, and with a fitted one. Contrast is the slope; `source_A_sigma` comes from the
     loss's curvature along the size, phase and probe held (a lower limit), the scatter over seeds is beside it."""
     programs = (
-        ours("exitwave, a point source"),
-        ours("exitwave, the source's quadrature", source_A=SOURCE_A),
-        ours("exitwave, its size fitted from 0.2 A", source_A=0.2, fit_source=True, marks=(50,)),
+        ours("exitwave, a point source", marks=(20,), solver="l-bfgs"),
+        ours("exitwave, the source's quadrature", marks=(20,), solver="l-bfgs", source_A=SOURCE_A),
+        ours("exitwave, its size fitted from 0.2 A", marks=(30,), solver="l-bfgs", source_A=0.2, fit_source=True),
     )
     case = f"source of {SOURCE_A} A at {dose:g} e/A^2"
     trials = [Trial(made=film, file=folder / "counts.npz", dose=dose, seed=s) for s in seeds]
@@ -187,7 +178,7 @@ def row_of(case: str, program: Program, trials: Sequence[Trial], threads: int) -
 def bounds(trial: Trial) -> dict[str, float]:
     """The quantum limit of the band, and what these optics leave of it when the probe is known; for a layer, those of the projected phase."""
     made, kmax = trial.made, trial.kmax_invA
-    side = (made.frames.shape[0] - 1) * made.calibration.need("scan_step_y_A") - 2 * MARGIN_A
+    side = (made.frames.shape[0] - 1) * made.calibration.need("scan_step_y_A") - 2 * trial.margin_A
     optics = optics_bound_rad(made.calibration, made.frames.shape, trial.dose, kmax, side)  # type: ignore[arg-type]
     return {"bound_rad": bound_rad(trial.dose, kmax), "optics_bound_rad": optics}
 
@@ -215,11 +206,12 @@ def fitted(program: Program, trial: Trial, threads: int) -> Found:
 def judged(made: Fitted, trial: Trial) -> Mapping[str, float]:
     """Figures of truth: of the whole phase, or of the worse layer, and of positions where they were fitted."""
     if trial.slices > 1:
-        layers = [score(layer, made, truth, trial.made.pitch_A, trial.kmax_invA) for layer, truth in zip(made.phase, trial.made.layers, strict=True)]
+        both = zip(made.phase, trial.made.layers, strict=True)
+        layers = [score(layer, made, truth, trial.made.pitch_A, trial.kmax_invA, trial.margin_A) for layer, truth in both]
         worst = min(layers, key=lambda one: one.corr)
         return {**worst.said(), "corr_entrance": layers[0].corr, "corr_exit": layers[-1].corr, "slope_entrance": layers[0].slope,
                 "slope_exit": layers[-1].slope}
-    figures = dict(score(made.phase.sum(0), made, trial.made.layers.sum(0), trial.made.pitch_A, trial.kmax_invA).said())
+    figures = dict(score(made.phase.sum(0), made, trial.made.layers.sum(0), trial.made.pitch_A, trial.kmax_invA, trial.margin_A).said())
     if trial.positions:
         before, after = positions_rms_A(made, trial.made.positions_A)
         figures |= {"positions_A_before": before, "positions_A": after}

@@ -16,6 +16,7 @@ from exitwave.core.threads import set_threads
 from exitwave.data import ArrayFrames, Calibration, Quantity
 from exitwave.recon.iterative.adam import Adam
 from exitwave.recon.iterative.constraints import centred_positions, inside_aperture, orthogonal_modes
+from exitwave.recon.iterative.lbfgs import LBFGS
 from exitwave.recon.iterative.losses import Loss
 from exitwave.recon.iterative.problem import Problem, loss_of, positions_of, read_at
 from exitwave.recon.iterative.setup import set_up, start_modes
@@ -68,6 +69,7 @@ def build(asked: dict) -> None:
         iterations=asked["iterations"], batch=asked["batch"], begin=late, constraints=(inside_aperture, orthogonal_modes, centred_positions),
         rates=asked.get("rates", {}),
     )
+    solver = LBFGS() if asked.get("solver") == "l-bfgs" else solver
     fit.update(problem=problem, solver=solver, state=solver.start(problem))
 
 
