@@ -121,7 +121,7 @@ def test_the_stack_is_recentred_without_a_change_of_any_pattern(at: tuple[int, i
 def test_modes_end_at_the_aperture() -> None:
     made = inside_aperture(S, {"modes": torch.ones((2, *S.window.shape), dtype=DOUBLE)}, 0)["modes"]
     k = torch.sqrt((S.k_invA**2).sum(0))
-    assert bool((made[:, k < S.edge_invA] == 1).all()) and bool((made[:, k > 1.05 * S.edge_invA + 2 * max(S.window.dk_invA)] == 0).all())
+    assert bool((made[:, k < S.edge_invA] == 1).all()) and bool((made[:, k > 1.1 * S.edge_invA + 2 * max(S.window.dk_invA)] == 0).all())
 
 
 @pytest.mark.parametrize("depth_A", [0.0, 45.0])

@@ -31,7 +31,7 @@ def orthogonal_modes(setup: Setup, leaves: Mapping[str, Tensor], iteration: int)
     return {"modes": (vectors.mH.flip(0) @ flat).reshape(modes.shape).to(modes.dtype)}
 
 
-def inside_aperture(setup: Setup, leaves: Mapping[str, Tensor], iteration: int, wider: float = 1.05) -> Mapping[str, Tensor]:
+def inside_aperture(setup: Setup, leaves: Mapping[str, Tensor], iteration: int, wider: float = 1.1) -> Mapping[str, Tensor]:
     """Modes are zero outside `wider` times the aperture."""
     k = torch.sqrt((setup.k_invA**2).sum(0))
     return {"modes": leaves["modes"] * (k <= wider * setup.edge_invA + max(setup.window.dk_invA))}

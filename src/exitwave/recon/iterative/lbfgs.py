@@ -56,7 +56,7 @@ class LBFGS:
 
     history: int = 10
     together: int = 256
-    wider: float | None = 1.05
+    wider: float | None = 1.1
     constraints: tuple[Constraint, ...] = ()
     evaluations: int = 20
     seed: int = DEFAULT_SEED
