@@ -140,7 +140,7 @@ class LBFGS:
 
     def _curvature(self, problem: Problem, leaves: Leaves, name: str) -> float:
         """The mean curvature along a leaf's numbers, from the slope at two points a usual step apart."""
-        signs = torch.from_numpy(generator_at(self.seed, 0).integers(0, 2, tuple(leaves[name].shape)) * 2 - 1).to(leaves[name].dtype)
+        signs = torch.as_tensor(generator_at(self.seed, 0).integers(0, 2, tuple(leaves[name].shape)) * 2 - 1).to(leaves[name].dtype)
         step = RATES[name]
         near, far = (self._slope(problem, {**leaves, name: leaves[name] + shift * signs}, (name,))[1][name] for shift in (0.0, step))
         return max(float(((far - near) * signs).sum()) / (step * leaves[name].numel()), 1e-6 / step**2)
