@@ -29,11 +29,9 @@ def _cut(row, start, conjugated, out):
     half = (nx + 1) // 2
     low = nx - half
     start %= wide
-    if start >= low and start + half <= wide:
-        for x in range(half):
-            out[x] = row[start + x]
-        for x in range(low):
-            out[half + x] = row[start - low + x]
+    if start >= low and start + half <= wide:  # slices: an index that might be negative is not vectorised
+        out[:half] = row[start : start + half]
+        out[half:] = row[start - low : start]
     else:
         for x in range(nx):
             out[x] = row[(start + (x if x < half else x - nx)) % wide]
@@ -167,10 +165,11 @@ def deposit(slope, whole, bands, phase_gradient, loss_gradient):
                 if first <= row < last:
                     line, into = slope[i, y], phase_gradient[row]
                     if plain:
+                        near, far, rest = into[start : start + half], into[start - low : start], line[half:]
                         for x in range(half):
-                            into[start + x] += 2 * line[x].imag
+                            near[x] += 2 * line[x].imag
                         for x in range(low):
-                            into[start - low + x] += 2 * line[half + x].imag
+                            far[x] += 2 * rest[x].imag
                     else:
                         for x in range(nx):
                             into[(start + (x if x < half else x - nx)) % wide] += 2 * line[x].imag

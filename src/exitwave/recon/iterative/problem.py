@@ -12,7 +12,7 @@ from exitwave.core import record
 from exitwave.core.aberrations import cartesian
 from exitwave.core.errors import InputError
 from exitwave.core.fft import cis
-from exitwave.data import FrameSource
+from exitwave.data import ArrayFrames, FrameSource
 from exitwave.optics import chi_rad
 from exitwave.recon.iterative.adjoint import Camera, negative_log_likelihood
 from exitwave.recon.iterative.losses import Loss
@@ -126,6 +126,8 @@ def loss_of(p: Problem, leaves: Leaves, index: Tensor, counts: np.ndarray) -> Te
 def read_at(frames: FrameSource, index: Tensor) -> np.ndarray:
     """The frames `index` (b,) in their own type, runs of neighbours read together."""
     wanted = index.numpy()
+    if isinstance(frames, ArrayFrames):
+        return frames.array.reshape(-1, *frames.shape[2:])[wanted]
     order = np.argsort(wanted, kind="stable")
     out = np.empty((len(wanted), *frames.shape[2:]), frames.dtype)
     ordered = wanted[order]
