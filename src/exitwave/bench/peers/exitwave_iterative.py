@@ -91,7 +91,7 @@ def save(asked: dict) -> dict:
         asked["save"], phase=leaves["phase"].mean(0).double().numpy(), pitch_A=np.array(s.field.pitch_A), positions_px=positions.numpy(),
         nominal_px=s.positions_px.numpy(),
     )
-    return {"source_A": float(leaves["source_A"])} if "source_A" in leaves else {}
+    return {"source_A": abs(float(leaves["source_A"]))} if "source_A" in leaves else {}
 
 
 def curvature(asked: dict) -> dict:
