@@ -5,9 +5,15 @@ import sys
 
 import torch
 
+from exitwave.core.pages import keep_pages
+
 
 def set_threads(count: int | None = None) -> int:
-    """Let torch (its FFT included) and numba use `count` threads, by default every core this process may run on. Returns the count."""
+    """Let torch (its FFT included) and numba use `count` threads, by default every core this process may run on. Returns the count.
+
+    Also keeps freed pages (`exitwave.core.pages`): this is what every job does first.
+    """
+    keep_pages()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = max(1, count or cores)
     if "numba" in sys.modules:

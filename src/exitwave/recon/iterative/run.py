@@ -10,6 +10,7 @@ from torch import Tensor
 
 from exitwave.core import record
 from exitwave.core.errors import Diverged, InputError
+from exitwave.core.pages import keep_pages
 from exitwave.core.seeds import generator_at
 from exitwave.data import Calibration, FrameSource
 from exitwave.flow import iterate
@@ -168,6 +169,7 @@ def follow(p: Prepared, begin: Kept | None = None, each: Callable[[Kept], None] 
 
     A stop by the keyboard ends it with the last whole iteration and status "interrupted".
     """
+    keep_pages()
     started, status = perf_counter(), ""
     kept = begin or first(p)
     leaves: Mapping[str, Tensor] = kept.state.leaves
