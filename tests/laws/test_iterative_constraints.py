@@ -269,3 +269,10 @@ def test_penalties_refuse_what_they_cannot_mean() -> None:
         SmallPhase(weight=-1.0, pitch_A=PITCH)
     with pytest.raises(InputError, match="smoothed"):
         FewEdges(weight=1.0, pitch_A=PITCH, smooth_rad_per_A=0.0)
+
+
+def test_modes_that_are_orthogonal_stay_as_they_are() -> None:
+    """A solver's momentum belongs to the modes as they were: their own phases are not turned."""
+    modes = torch.complex(noise(3, *S.window.shape), noise(3, *S.window.shape, seed=1))
+    once = orthogonal_modes(S, {"modes": modes}, 0)["modes"]
+    assert torch.allclose(orthogonal_modes(S, {"modes": once}, 1)["modes"], once, atol=1e-10)

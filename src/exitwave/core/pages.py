@@ -4,11 +4,11 @@ import ctypes
 import sys
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's names for mallopt
-KEPT_BYTES, LARGEST_BYTES = 256 * 2**20, 32 * 2**20
+KEPT_BYTES, LARGEST_BYTES = 64 * 2**20, 32 * 2**20
 
 
 def keep_pages() -> bool:
-    """Ask glibc to hand back memory only when 256 MB lie free, and to map only blocks over 32 MB apart. Returns whether it did.
+    """Ask glibc to hand back memory only when 64 MB lie free, and to map only blocks over 32 MB apart. Returns whether it did.
 
     By default glibc gives blocks of 128 KB and more back at once or soon after; the kernel then clears every page of the next buffer, which costs
     more than the arithmetic on it (an iteration of ptychography takes 1.7 times as long). Elsewhere (macOS, Windows, musl) nothing happens.

@@ -165,3 +165,31 @@ def test_everything_that_can_be_fitted_moves() -> None:
     for name in p.problem.free:
         assert not torch.equal(out.leaves[name], p.problem.leaves[name]), name
     assert all(bool(torch.isfinite(torch.view_as_real(v) if v.is_complex() else v).all()) for v in out.leaves.values())
+
+
+def test_a_background_is_never_negative_and_finds_what_is_there() -> None:
+    dark = disks(40.0) + generator_at(4, 0).poisson(3.0, SHAPE).astype(np.uint16)
+    found = follow(ready(frames=dark, fit=("background",), iterations=30)).leaves["background"]
+    assert float(found.min()) >= 0
+    without = follow(ready(fit=("background",), iterations=30)).leaves["background"]
+    assert float(without.min()) >= 0
+    assert float(found.mean()) > float(without.mean()) + 0.2
+
+
+def test_positions_hold_no_pattern_out_and_a_fit_that_ended_stays_ended() -> None:
+    assert not bool(ready(fit=("positions",)).problem.held.any())
+    p = ready(iterations=30, patience=1, phase_rate=0.3)
+    done = follow(p)
+    if done.status == "stopped early":
+        again = follow(p, begin=done.kept)
+        assert again.status == "stopped early" and all(torch.equal(again.leaves[name], value) for name, value in done.leaves.items())
+
+
+def test_a_known_probe_may_have_its_aberrations_fitted() -> None:
+    p = ready(probe="known", fit=("aberrations",), iterations=6)
+    found = follow(p).leaves
+    assert torch.equal(found["modes"], p.problem.leaves["modes"]) and bool(found["aberrations_A"].abs().sum() > 0)
+    with pytest.raises(InputError, match="one mode"):
+        ready(probe="known", modes=2)
+    with pytest.raises(InputError, match="kmax_invA"):
+        ready(kmax_invA=float("nan"))

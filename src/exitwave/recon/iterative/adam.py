@@ -1,6 +1,6 @@
 """Adam over the leaves, batch by batch, in an order that a seed fixes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from math import cos, pi
 
@@ -14,7 +14,7 @@ from exitwave.recon.iterative.constraints import Constraint
 from exitwave.recon.iterative.problem import Leaves, Problem, loss_of, read_at
 
 RATES: Mapping[str, float] = {
-    "phase": 5e-3, "modes": 3e-3, "aberrations_A": 1.0, "positions_px": 0.05, "affine": 1e-4, "lines_px": 0.02, "dz_A": 0.1, "tilt_mrad": 0.05,
+    "phase": 5e-3, "modes": 3e-3, "aberrations_A": 0.02, "positions_px": 0.05, "affine": 1e-4, "lines_px": 0.02, "dz_A": 0.1, "tilt_mrad": 0.05,
     "source_A": 0.01, "focal_spread_A": 1.0, "psf_px": 0.01, "background": 1e-2,
 }
 SLOW = ("positions_px", "lines_px")  # each belongs to few patterns: it moves once an iteration, by the gradient of all of them
@@ -35,7 +35,8 @@ class State:
 class Adam:
     """Kingma & Ba, arXiv 1412.6980, with one step length a leaf, falling as a cosine to `last` of itself over `iterations`.
 
-    `rates` are in the leaf's own units (modes: parts of their root mean square inside the aperture); `begin` says after how many iterations a leaf
+    `rates` are in the leaf's own units (modes: parts of their root mean square inside the aperture; aberrations: rad at the aperture's edge;
+    background: parts of a pixel's mean counts); `begin` says after how many iterations a leaf
     starts to move; `constraints` act after every iteration. `batch` patterns make a step.
     """
 
@@ -96,8 +97,8 @@ class Adam:
         second.mul_(b2).add_(square, alpha=1 - b2)
         n = state.steps[name]
         rate = self.rates.get(name, RATES[name]) * self._decay(state.iteration)
-        if name == "modes":
-            rate = rate * _scale(problem, state.leaves["modes"])
+        if name in SCALES:
+            rate = rate * SCALES[name](problem, state.leaves)
         root = second.sqrt().div_((1 - b2**n) ** 0.5)
         root += 1e-8 * float(root.max()) + 1e-30
         state.leaves[name] -= first * (rate / (1 - b1**n) / root)
@@ -115,6 +116,20 @@ class Adam:
         return {"held_out": total / len(held)}
 
 
-def _scale(problem: Problem, modes: Tensor) -> float:
+def _mode_size(problem: Problem, leaves: Leaves) -> float:
     """Root mean square of the strongest mode inside the aperture."""
-    return float(np.sqrt(float((modes.abs() ** 2).sum((1, 2)).max()) / float((problem.setup.inside > 0.5).sum())))
+    return float(np.sqrt(float((leaves["modes"].abs() ** 2).sum((1, 2)).max()) / float((problem.setup.inside > 0.5).sum())))
+
+
+def _edge_A(problem: Problem, leaves: Leaves) -> Tensor:
+    """(terms, 1): how much of each aberration makes one radian at the aperture's edge."""
+    s = problem.setup
+    return torch.tensor([[(n + 1) / (2 * pi * s.beam.wavelength_A**n * s.edge_invA ** (n + 1))] for n, _ in problem.terms], dtype=torch.float64)
+
+
+def _mean_pixel(problem: Problem, leaves: Leaves) -> float:
+    """Counts of a pixel, on average."""
+    return problem.setup.counts / leaves["background"].numel()
+
+
+SCALES: Mapping[str, Callable[[Problem, Leaves], float | Tensor]] = {"modes": _mode_size, "aberrations_A": _edge_A, "background": _mean_pixel}

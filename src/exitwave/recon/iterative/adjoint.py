@@ -120,9 +120,13 @@ def _add(s: _Sums, part: slice, counts: np.ndarray, camera: Camera, loss: Loss) 
         passes.collect_(mean, wave, camera.corner, 1.0 / configs)
     weights = torch.empty_like(mean)
     expected = _seen(mean, s.mtf_in, s.background_in)
-    if expected is not mean:  # a point spread rounds below zero, a background may step there: no logarithm of that
+    below = None
+    if expected is not mean:  # a point spread rounds below zero, a background may step there: no logarithm of that, and no slope
+        below = expected < 0
         expected.clamp_(min=0)
     s.loss += float(weigh(loss, expected, counts[part], camera.mask, weights).sum())
+    if below is not None:
+        weights.masked_fill_(below, 0)
     if s.background is not None:
         s.background += weights.sum(0).to(s.background.dtype)
     if s.mtf is not None:

@@ -28,7 +28,10 @@ def orthogonal_modes(setup: Setup, leaves: Mapping[str, Tensor], iteration: int)
         return {}
     flat = modes.reshape(len(modes), -1).to(torch.complex128)
     _, vectors = torch.linalg.eigh(flat @ flat.mH)
-    return {"modes": (vectors.mH.flip(0) @ flat).reshape(modes.shape).to(modes.dtype)}
+    turned = vectors.mH.flip(0) @ flat
+    along = (turned.conj() * flat).sum(1, keepdim=True)  # a mode's own phase is free: kept, so that a solver's momentum still points its way
+    turned = turned * torch.where(along.abs() > 0, along / along.abs().clamp(min=1e-300), torch.ones_like(along))
+    return {"modes": turned.reshape(modes.shape).to(modes.dtype)}
 
 
 def inside_aperture(setup: Setup, leaves: Mapping[str, Tensor], iteration: int, wider: float = 1.1) -> Mapping[str, Tensor]:
@@ -40,6 +43,11 @@ def inside_aperture(setup: Setup, leaves: Mapping[str, Tensor], iteration: int, 
 def centred_positions(setup: Setup, leaves: Mapping[str, Tensor], iteration: int) -> Mapping[str, Tensor]:
     """Corrections of positions without their mean: a shift of all is a shift of the object."""
     return {name: leaves[name] - leaves[name].mean(0) for name in ("positions_px", "lines_px") if name in leaves}
+
+
+def positive_background(setup: Setup, leaves: Mapping[str, Tensor], iteration: int) -> Mapping[str, Tensor]:
+    """Counts that no wave makes are not negative."""
+    return {"background": leaves["background"].clamp(min=0)}
 
 
 def scanned_region(setup: Setup, leaves: Mapping[str, Tensor]) -> tuple[slice, slice]:

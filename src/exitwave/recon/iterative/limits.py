@@ -1,6 +1,14 @@
 """The constraints that options ask for."""
 
-from exitwave.recon.iterative.constraints import Constraint, PositivePhase, centred_positions, flat_mean, inside_aperture, orthogonal_modes
+from exitwave.recon.iterative.constraints import (
+    Constraint,
+    PositivePhase,
+    centred_positions,
+    flat_mean,
+    inside_aperture,
+    orthogonal_modes,
+    positive_background,
+)
 from exitwave.recon.iterative.depth import SmoothDepth
 from exitwave.recon.iterative.options import PtychoOptions
 
@@ -12,6 +20,8 @@ def limits_of(options: PtychoOptions) -> tuple[Constraint, ...]:
         found += [inside_aperture, orthogonal_modes]
     if {"positions", "lines"} & set(options.fit):
         found.append(centred_positions)
+    if "background" in options.fit:
+        found.append(positive_background)
     if options.z_sigma_A and options.slices > 1:
         found.append(SmoothDepth(sigma_A=options.z_sigma_A))
     if options.positivity:

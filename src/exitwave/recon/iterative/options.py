@@ -63,11 +63,13 @@ class PtychoOptions:
         for name in ("phase_rate", "probe_rate"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name} must be positive", got=getattr(self, name))
+        if self.kmax_invA is not None and not 0 < self.kmax_invA < float("inf"):
+            raise InputError("kmax_invA must be positive", got=self.kmax_invA)
         if not 0 <= self.held_share <= 0.5:
             raise InputError("held_share is a share of the patterns that no step sees", expected="0 to 0.5", got=self.held_share)
         if self.oversample is not None and not 1 <= self.oversample <= 8:
             raise InputError("oversample is out of range", expected="1 to 8 samples per pixel and axis", got=self.oversample)
-        if self.z_sigma_A < 0:
+        if not 0 <= self.z_sigma_A < float("inf"):
             raise InputError("z_sigma_A must not be negative", got=self.z_sigma_A)
         _check_names(self)
         _check_depth(self)
@@ -86,8 +88,8 @@ def _check_names(options: PtychoOptions) -> None:
         raise InputError(f"unknown start {options.start!r}", expected="zero, or a direct method", remedy=suggest(options.start, STARTS))
     if options.solver == "lsqml" and options.fit:
         raise InputError("lsqml moves the phase and the probe alone", got=f"fit {', '.join(options.fit)}", remedy="leave it out, or take adam")
-    if options.probe == "known" and "aberrations" in options.fit:
-        raise InputError("a known probe has no aberrations to fit", remedy="leave out one of them")
+    if options.probe == "known" and options.modes > 1:
+        raise InputError("a known probe is one mode", got=f"{options.modes} modes", remedy="leave out one of them")
 
 
 def _check_depth(options: PtychoOptions) -> None:

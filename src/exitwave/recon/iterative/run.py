@@ -140,9 +140,11 @@ def solver_of(options: PtychoOptions) -> Adam | LSQML:
 
 
 def held_of(frames: FrameSource, options: PtychoOptions) -> Tensor:
-    """(n,) True at patterns that no step sees."""
+    """(n,) True at patterns that no step sees; none where positions are fitted, since a pattern that is held out says nothing of its own."""
     n = frames.shape[0] * frames.shape[1]
     held = torch.zeros(n, dtype=torch.bool)
+    if "positions" in options.fit:
+        return held
     order = generator_at(options.seed, 0, HELD).permutation(n)
     held[torch.from_numpy(order[: min(round(options.held_share * n), n - 1)])] = True
     return held
@@ -173,6 +175,8 @@ def follow(p: Prepared, begin: Kept | None = None, each: Callable[[Kept], None] 
     started, status = perf_counter(), ""
     kept = begin or first(p)
     leaves: Mapping[str, Tensor] = kept.state.leaves
+    if kept.history and overdue(kept, p.options):  # it had ended when it was cut off
+        return Outcome(leaves=kept.best, kept=kept, status="stopped early", seconds=perf_counter() - started)
     try:
         for state, figures in turns(p, kept.state):
             history = (*kept.history, figures)

@@ -82,10 +82,10 @@ def set_up(
     pixel, diameter = g.pixel_invA[0], probe_diameter_A(replace(g, aberrations=lens))
     filled = diameter * pixel
     factor = oversample or (1 if filled <= FILLED else 2)
-    if filled > 2:
+    if filled > max(2, factor):
         raise CalibrationError(
-            "the probe is larger than the camera's pixels can hold", expected=f"a diameter up to {2 / pixel:.4g} A", got=f"{diameter:.4g} A",
-            remedy="record with less defocus or smaller camera pixels, or check --aberration and --detector-mrad",
+            "the probe is larger than the camera's pixels can hold", expected=f"a diameter up to {max(2, factor) / pixel:.4g} A",
+            got=f"{diameter:.4g} A", remedy="record with less defocus or smaller camera pixels, or check --aberration and --detector-mrad",
         )
     raster = shape[:2] if positions_A is None else None
     scan_A = _raster_A(g) if positions_A is None else positions_A.to(torch.float64)
@@ -122,6 +122,7 @@ def start_modes(s: Setup, count: int = 1, share: float = 0.02, dtype: torch.dtyp
         for other in made:
             mode = mode - other * (other.conj() * mode).sum()
         made.append(mode / torch.sqrt((mode.abs() ** 2).sum()))
+    share = min(share, 0.5 / count)
     weights = torch.full((count,), share, dtype=torch.float64)
     weights[0] = 1 - share * (count - 1)
     return (torch.stack(made) * torch.sqrt(weights * s.counts)[:, None, None]).to(dtype)
