@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from exitwave.cli.options import Unit, flag_of, together
-from exitwave.core import InputError
 
 PTYCHO = "ptycho"
 
@@ -19,7 +18,7 @@ class Pair(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
         if isinstance(value, tuple):
             return value
-        from exitwave.core import parse_quantity
+        from exitwave.core import InputError, parse_quantity
 
         parts = [parse_quantity(part, "mrad", flag_of(param)) for part in str(value).split(",")]
         if len(parts) != 2:
@@ -72,6 +71,8 @@ def check_direct(given: Mapping[str, Any], halves: str | None, method: str | Non
     Raises:
         InputError: naming the flag.
     """
+    from exitwave.core import InputError
+
     wrong = [f"--{name.replace('_', '-')}" for name in given] + (["--halves scan"] if halves == "scan" else [])
     if wrong:
         raise InputError(f"{wrong[0]} is for --method ptycho", got=f"--method {method}" if method else "no --method",
@@ -84,6 +85,8 @@ def of_ptycho(given: Mapping[str, Any], direct: Mapping[str, Any], fit: tuple[st
     Raises:
         InputError: a flag that is for direct methods only, a number of slices that is none.
     """
+    from exitwave.core import InputError
+
     wrong = [flag for name, flag in DIRECT.items() if direct.get(name)]
     if wrong:
         raise InputError(f"{wrong[0]} is for direct methods", got="--method ptycho", remedy="leave it out")

@@ -151,6 +151,6 @@ def _judged(frames: FrameSource, calibration: Calibration, options: PtychoOption
                     halves="none", modes=1, fit=tuple(name for name in options.fit if name == "background"))
     try:
         p = prepare(frames, calibration, alive, short, memory_bytes=memory_bytes)
-        return min(figures["held_out"] for _, figures in turns(p, first(p).state))
+        return min(figures.get("held_out", figures["loss"]) for _, figures in turns(p, first(p).state))
     except ExitwaveError:  # a value that cannot be, such as a probe that no longer fits
         return float("inf")
