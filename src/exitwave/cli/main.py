@@ -30,8 +30,6 @@ VERBS = {
     "demo": "the main job on data that it makes itself, in under a minute",
     "bench": "speed and truth, against peers where they are installed",
 }
-# Idle OpenMP threads sleep: spinning, they take the processor from the one that works as soon as anything else runs, and jobs take ten times longer.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 DONE, BUG, CALLER, STOPPED = 0, 1, 2, 130
 
 
