@@ -75,7 +75,7 @@ class Frames:
 
     def __call__(self, intensity: Tensor, grid: Grid, beam: Beam) -> Tensor:
         (ky, kx), corner = self.camera.frame, self.camera.corner
-        sy, sx = max(1, grid.shape[0] // ky), max(1, grid.shape[1] // kx)
+        sy = sx = self.camera.samples
         seen = torch.roll(intensity, corner, (-2, -1))[..., : sy * ky, : sx * kx].reshape(-1, ky, sy, kx, sx).sum((2, 4))
         return seen if self.camera.mtf is None else torch.fft.irfft2(torch.fft.rfft2(seen) * self.camera.mtf, s=(ky, kx))
 

@@ -30,7 +30,7 @@ def test_the_same_loss_and_slopes(monkeypatch: pytest.MonkeyPatch, kind: str, sa
     mask = torch.ones(frame, dtype=torch.float64)
     mask[3, 4] = 0
     counts = np.random.default_rng(1).poisson(3.0, (5, *frame)).astype(np.uint16)
-    camera, loss = Camera(frame=frame, corner=corner, mask=mask), Loss(kind=kind, dispersion=1.7)  # type: ignore[arg-type]
+    camera, loss = Camera(frame=frame, corner=corner, mask=mask, samples=samples), Loss(kind=kind, dispersion=1.7)  # type: ignore[arg-type]
 
     def run() -> tuple[torch.Tensor, ...]:
         value = negative_log_likelihood(*leaves, counts, camera, loss)

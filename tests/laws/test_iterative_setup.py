@@ -5,7 +5,8 @@ import torch
 
 from exitwave.data import Calibration, Quantity
 from exitwave.recon.direct.geometry import geometry
-from exitwave.recon.iterative.setup import set_up
+from exitwave.recon.iterative import passes
+from exitwave.recon.iterative.setup import set_up, start_modes
 
 SHAPE = (5, 6, 40, 46)
 TURNED: dict[str, float | bool] = {"rotation_deg": 33.0, "transpose": True, "ellipticity": 0.06, "ellipticity_deg": 20.0}
@@ -41,3 +42,18 @@ def test_the_camera_keeps_k_r() -> None:
     camera_A, k_camera = s.positions_px * pitch, torch.tensor([0.31, -0.17], dtype=torch.float64)
     moved = s.positions_A() - s.in_scan(s.corner_A)
     assert torch.allclose(moved @ (s.turned @ k_camera), camera_A @ k_camera, atol=1e-12)
+
+
+@pytest.mark.parametrize("kmax_invA", [None, 0.9, 1.4, 2.4])
+@pytest.mark.parametrize("samples", [1, 2, 3])
+@pytest.mark.parametrize("centre_px", [(18.3, 24.2), (13.0, 33.0)], ids=["near the middle", "off it"])
+def test_the_bright_disk_falls_on_its_pixels(centre_px: tuple[float, float], samples: int, kmax_invA: float | None) -> None:
+    """Wherever the window is wider than the frame: padded, off centre, finer than a pixel."""
+    known = calibration(semiangle_mrad=16.0, centre_y_px=centre_px[0], centre_x_px=centre_px[1])
+    s = set_up(known, SHAPE, 1000.0, oversample=samples, kmax_invA=kmax_invA)
+    frames = torch.zeros((1, *SHAPE[2:]))
+    passes.collect_(frames, start_modes(s)[None], s.camera.corner, s.camera.samples, 1.0)
+    y, x = torch.meshgrid(*(torch.arange(float(n)) for n in SHAPE[2:]), indexing="ij")
+    away = torch.hypot(y - centre_px[0], x - centre_px[1])
+    assert float(frames[0][away < 16.0 / 1.7 + 1].sum()) == pytest.approx(1000.0, rel=1e-4)
+    assert float(frames[0][away < 16.0 / 1.7 - 1].min()) > 0.5 * 1000.0 / (torch.pi * (16.0 / 1.7) ** 2)

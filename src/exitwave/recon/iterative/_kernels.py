@@ -71,12 +71,12 @@ def filter_by(spectra, kernel, conjugated):
 
 
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
-def collect(waves, corner, scale, frames):
-    """Add scale |waves|^2, summed over the modes, to frames (b, ky, kx): frame pixel (i, j) holds the samples s i - corner_y ... + s - 1, s the whole
-    number of samples in a pixel."""
+def collect(waves, corner, samples, scale, frames):
+    """Add scale |waves|^2, summed over the modes, to frames (b, ky, kx): frame pixel (i, j) holds `samples` samples from samples (i, j) - corner on,
+    along each axis."""
     nb, nm, ny, nx = waves.shape
     ky, kx = frames.shape[1:]
-    sy, sx = ny // ky if ny >= 2 * ky else 1, nx // kx if nx >= 2 * kx else 1
+    sy = sx = samples
     for i in numba.prange(nb):
         columns = np.empty(kx * sx, np.int64)
         for c in range(kx * sx):
@@ -97,11 +97,11 @@ def collect(waves, corner, scale, frames):
 
 
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
-def spread(waves, corner, scale, weights):
+def spread(waves, corner, samples, scale, weights):
     """waves times scale times weights (b, ky, kx), the adjoint of `collect` in place; zero where no pixel of the frame looks."""
     nb, nm, ny, nx = waves.shape
     ky, kx = weights.shape[1:]
-    sy, sx = ny // ky if ny >= 2 * ky else 1, nx // kx if nx >= 2 * kx else 1
+    sy = sx = samples
     columns = np.full(nx, -1, np.int64)
     for x in range(nx):
         c = (x + corner[1]) % nx

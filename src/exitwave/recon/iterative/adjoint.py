@@ -24,7 +24,7 @@ CACHE_BYTES = 8 * 2**20  # of waves that are worked on at a time, as they pass a
 
 @record
 class Camera:
-    """How far-field samples become pixels: frame pixel (i, j) sums the samples from s (i, j) - `corner`, s a whole number that the shapes give.
+    """How far-field samples become pixels: frame pixel (i, j) sums `samples` x `samples` of them, from samples (i, j) - `corner` on.
 
     `mask` (ky, kx) is 0 at dead pixels; `mtf` (ky, kx / 2 + 1), where given, multiplies the frame's spectrum.
     """
@@ -33,6 +33,7 @@ class Camera:
     corner: tuple[int, int]
     mask: Tensor
     mtf: Tensor | None = None
+    samples: int = 1
 
 
 def negative_log_likelihood(
@@ -117,7 +118,7 @@ def _add(s: _Sums, part: slice, counts: np.ndarray, camera: Camera, loss: Loss) 
     real = s.modes_in.real.dtype
     mean = torch.zeros((b, *camera.frame), dtype=real, device=s.modes_in.device)
     for wave in far:
-        passes.collect_(mean, wave, camera.corner, 1.0 / configs)
+        passes.collect_(mean, wave, camera.corner, camera.samples, 1.0 / configs)
     weights = torch.empty_like(mean)
     expected = _seen(mean, s.mtf_in, s.background_in)
     below = None
@@ -136,7 +137,7 @@ def _add(s: _Sums, part: slice, counts: np.ndarray, camera: Camera, loss: Loss) 
     weights = _seen(weights, s.mtf_in, None)
     total: Tensor | None = None
     for c, (waves, spectra) in enumerate(kept):
-        g = _backward(s, c, ifft2(passes.spread_(far[c], weights, camera.corner, 1.0 / configs)), waves, spectra, whole)
+        g = _backward(s, c, ifft2(passes.spread_(far[c], weights, camera.corner, camera.samples, 1.0 / configs)), waves, spectra, whole)
         total = g if total is None else total.add_(g)
     if total is None or (s.modes is None and s.positions is None):
         return

@@ -45,26 +45,25 @@ def filter_(spectra: Tensor, kernel: Tensor, *, conjugated: bool = False) -> Ten
     return spectra
 
 
-def collect_(frames: Tensor, waves: Tensor, corner: tuple[int, int], scale: float) -> None:
-    """Add scale |waves|^2, summed over modes and over the samples of each pixel, to frames."""
+def collect_(frames: Tensor, waves: Tensor, corner: tuple[int, int], samples: int, scale: float) -> None:
+    """Add scale |waves|^2, summed over modes and over the samples x samples of each pixel, to frames."""
     if fused(waves):
-        _kernels.collect(waves.numpy(), corner, scale, frames.numpy())
+        _kernels.collect(waves.numpy(), corner, samples, scale, frames.numpy())
         return
     intensity = (waves.real**2 + waves.imag**2).sum(1) * scale
-    samples = per_pixel(waves, frames)
-    rows, columns = looked_at(waves, frames, corner)
+    rows, columns = looked_at(waves, frames, corner, samples)
     seen = intensity[:, rows][:, :, columns]
-    frames += seen.reshape(len(seen), frames.shape[1], samples[0], frames.shape[2], samples[1]).sum((2, 4))
+    frames += seen.reshape(len(seen), frames.shape[1], samples, frames.shape[2], samples).sum((2, 4))
 
 
-def spread_(waves: Tensor, weights: Tensor, corner: tuple[int, int], scale: float) -> Tensor:
+def spread_(waves: Tensor, weights: Tensor, corner: tuple[int, int], samples: int, scale: float) -> Tensor:
     """The adjoint of `collect_`: waves times scale and the weight (b, ky, kx) of their pixel, in place; zero where no pixel looks."""
     if fused(waves):
-        _kernels.spread(waves.numpy(), corner, scale, weights.numpy())
+        _kernels.spread(waves.numpy(), corner, samples, scale, weights.numpy())
         return waves
-    samples, (rows, columns) = per_pixel(waves, weights), looked_at(waves, weights, corner)
+    rows, columns = looked_at(waves, weights, corner, samples)
     every = torch.zeros((len(waves), *waves.shape[2:]), dtype=weights.dtype, device=waves.device)
-    fine = weights.repeat_interleave(samples[0], 1).repeat_interleave(samples[1], 2) * scale
+    fine = weights.repeat_interleave(samples, 1).repeat_interleave(samples, 2) * scale
     every[:, rows[:, None], columns[None]] = fine
     return waves.mul_(every[:, None])
 
@@ -124,14 +123,8 @@ def below(field: Tensor, whole: Tensor, waves: Tensor) -> Tensor:
     return iy[:, :, None] * wide + ix[:, None, :]
 
 
-def per_pixel(waves: Tensor, frames: Tensor) -> tuple[int, int]:
-    """Samples of a pixel along y and x."""
-    (ny, nx), (ky, kx) = waves.shape[-2:], frames.shape[-2:]
-    return (ny // ky if ny >= 2 * ky else 1), (nx // kx if nx >= 2 * kx else 1)
-
-
-def looked_at(waves: Tensor, frames: Tensor, corner: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def looked_at(waves: Tensor, frames: Tensor, corner: tuple[int, int], samples: int) -> tuple[Tensor, Tensor]:
     """Rows and columns of the window that the frame's samples are, in the frame's order."""
-    counts = [k * s for k, s in zip(frames.shape[-2:], per_pixel(waves, frames), strict=True)]
+    counts = [k * samples for k in frames.shape[-2:]]
     rows, columns = ((torch.arange(n, device=waves.device) - c) % size for n, c, size in zip(counts, corner, waves.shape[-2:], strict=True))
     return rows, columns

@@ -114,7 +114,7 @@ def model_of(p: Problem, leaves: Mapping[str, Tensor]) -> dict[str, Any]:
         "turned": s.turned,
         "positions_px": s.positions_px,
         "k_invA": s.k_invA,
-        "camera": {"frame": list(s.camera.frame), "corner": list(s.camera.corner), "mask": s.camera.mask},
+        "camera": {"frame": list(s.camera.frame), "corner": list(s.camera.corner), "samples": s.camera.samples, "mask": s.camera.mask},
         "counts": s.counts,
         "held": p.held,
     }
