@@ -104,7 +104,9 @@ def set_up(
     k = torch.stack(torch.broadcast_tensors(ky - fraction[0] + _half(factor, window)[0], kx - fraction[1] + _half(factor, window)[1]), -1)
     return Setup(
         beam=g.beam, aberrations=lens, edge_invA=g.edge_invA, window=window, field=Grid(shape=(sides[0], sides[1]), pitch_A=window.pitch_A),
-        camera=Camera(frame=shape[2:], corner=(factor * whole[0], factor * whole[1]), mask=g.good.reshape(shape[2:]).to(torch.float32), samples=factor),
+        camera=Camera(
+            frame=shape[2:], corner=(factor * whole[0], factor * whole[1]), samples=factor, mask=g.good.reshape(shape[2:]).to(torch.float32),
+        ),
         turned=turned, k_invA=(k @ turned.T).permute(2, 0, 1).contiguous(), positions_px=positions, corner_A=low - margin * pitch,
         raster=raster, counts=mean_counts,
     )
