@@ -62,3 +62,14 @@ def test_a_loss_that_is_none_is_refused() -> None:
         Loss(dispersion=0.0)
     with pytest.raises(InputError, match="dispersion and floor"):
         Loss(floor=-1e-6)
+
+
+@pytest.mark.parametrize("dtype", [">u2", "<f2", ">f4", "g", "u1", "?"])
+def test_any_type_of_counts(dtype: str) -> None:
+    """As little-endian integers and single precision."""
+    counts = np.random.default_rng(2).poisson(0.4, (3, 6, 7)).clip(0, 1)
+    mean, mask = torch.rand(3, 6, 7) + 0.1, torch.ones(6, 7)
+    want, got = torch.empty_like(mean), torch.empty_like(mean)
+    loss = Loss()
+    assert torch.allclose(weigh(loss, mean, counts.astype(dtype), mask, got), weigh(loss, mean, counts.astype(np.uint16), mask, want))
+    assert torch.equal(got, want)

@@ -6,6 +6,7 @@ import torch
 from exitwave.data import Calibration, Quantity
 from exitwave.recon.direct.geometry import geometry
 from exitwave.recon.iterative import passes
+from exitwave.recon.iterative.problem import modes_of
 from exitwave.recon.iterative.setup import set_up, start_modes
 
 SHAPE = (5, 6, 40, 46)
@@ -57,3 +58,12 @@ def test_the_bright_disk_falls_on_its_pixels(centre_px: tuple[float, float], sam
     away = torch.hypot(y - centre_px[0], x - centre_px[1])
     assert float(frames[0][away < 16.0 / 1.7 + 1].sum()) == pytest.approx(1000.0, rel=1e-4)
     assert float(frames[0][away < 16.0 / 1.7 - 1].min()) > 0.5 * 1000.0 / (torch.pi * (16.0 / 1.7) ** 2)
+
+
+def test_a_thickness_that_is_fitted_keeps_the_focus_in_the_middle() -> None:
+    thin, thick = (set_up(calibration(), SHAPE, 1000.0, oversample=1, thickness_A=depth) for depth in (40.0, 64.0))
+    modes = start_modes(thin, dtype=torch.complex128)
+    gaps = torch.tensor([30.0, 34.0], dtype=torch.float64)
+    made = modes_of(thin, {"modes": modes, "dz_A": gaps})
+    assert torch.allclose(made, start_modes(thick, dtype=torch.complex128), atol=1e-9)
+    assert torch.equal(modes_of(thin, {"modes": modes, "dz_A": gaps * 40 / 64}), modes)

@@ -227,7 +227,7 @@ def _say(done: Fitted, going: Going, seconds: float, lacking: tuple[str, ...], f
     _, ny, nx = done.image.slices.shape
     click.echo(f"{title_of(done)}: {ny} x {nx} pixels of {done.image.pitch_A[0]:.4g} x {done.image.pitch_A[1]:.4g} A")
     end = ENDS[done.outcome.status]
-    last = f"; {_in_words(done.outcome.kept.history[-1])} of a pattern" if done.outcome.kept.history else ""
+    last = f"; {_in_words(done.outcome.figures)} of a pattern" if done.outcome.kept.history else ""
     click.echo(f"  {end} after {metrics['iterations']} iterations{last}; {seconds:.1f} s")
     click.echo(f"  phase rms {metrics['rms_phase_rad']:.3g} rad; probe modes hold {', '.join(f'{share:.1%}' for share in metrics['mode_shares'])}")
     if found is not None:

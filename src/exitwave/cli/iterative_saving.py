@@ -49,13 +49,14 @@ class Fitted:
     def metrics(self) -> dict[str, Any]:
         """What scripts read beside the image."""
         p, leaves, rings = self.prepared, self.outcome.leaves, self.rings
-        s, last = p.problem.setup, self.outcome.kept.history[-1] if self.outcome.kept.history else {}
+        s = p.problem.setup
         gain = float(self.calibration.counts_per_electron.value or 1.0)
         cell = self.calibration.need("scan_step_y_A") * self.calibration.need("scan_step_x_A")
         return {
             "status": self.outcome.status,
             "iterations": len(self.outcome.kept.history),
-            **{name: float(value) for name, value in last.items()},
+            "best_iteration": self.outcome.iteration,
+            **{name: float(value) for name, value in self.outcome.figures.items()},
             "deviance_per_pixel": 2 * float(self.residuals.patterns.mean()) / float(s.camera.mask.sum()),
             "electrons_per_position": s.counts / gain,
             "dose_e_per_A2": s.counts / gain / cell,
@@ -163,5 +164,8 @@ def view_of(done: Fitted) -> Any:
 def title_of(done: Fitted) -> str:
     """ "ptychographic phase, 4 slices, 1e4 e/Å^2"."""
     options = done.prepared.options
-    cut = f", {options.slices} slices over {options.thickness_A:.4g} Å" if options.slices > 1 else ""
+    cut = ""
+    if options.slices > 1:
+        apart = float(done.outcome.leaves["dz_A"].mean())
+        cut = f", {options.slices} slices over {options.slices * apart:.4g} Å"
     return f"ptychographic phase{cut}, {significant(done.metrics['dose_e_per_A2'])} e/Å²"

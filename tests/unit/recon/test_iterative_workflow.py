@@ -98,7 +98,9 @@ def test_a_fit_that_follows_noise_ends_with_its_best_state(monkeypatch: pytest.M
     assert (out.status, len(out.kept.history), float(out.leaves["phase"].max())) == ("stopped early", 6, 2.0)
     again = follow(ready(iterations=7, patience=3), begin=seen[3])  # a stop and a new beginning do not forget the best
     assert (again.status, float(again.leaves["phase"].max())) == ("stopped early", 2.0)
-    assert follow(ready(iterations=7, patience=0)).status == "iterations done"
+    out = follow(ready(iterations=7, patience=0))
+    assert (out.status, out.iteration, float(out.leaves["phase"].max())) == ("iterations done", 3, 2.0)
+    assert dict(out.figures) == {"loss": 1.0, "held_out": 2.0}
 
 
 def test_settled() -> None:
@@ -187,7 +189,7 @@ def test_positions_hold_no_pattern_out_and_a_fit_that_ended_stays_ended() -> Non
 
 def test_a_known_probe_may_have_its_aberrations_fitted() -> None:
     p = ready(probe="known", fit=("aberrations",), iterations=6)
-    found = follow(p).leaves
+    found = follow(p).kept.state.leaves
     assert torch.equal(found["modes"], p.problem.leaves["modes"]) and bool(found["aberrations_A"].abs().sum() > 0)
     with pytest.raises(InputError, match="one mode"):
         ready(probe="known", modes=2)

@@ -41,11 +41,18 @@ class Loss:
 
 def weigh(loss: Loss, mean: Tensor, counts: np.ndarray, mask: Tensor, weights: Tensor) -> Tensor:
     """The loss of each pattern (b,) float64; `weights` (b, ky, kx) becomes its derivative with respect to `mean` (b, ky, kx)."""
-    losses = (_fused if passes.fused(mean) else _any_device)(loss, mean, counts, mask, weights)
+    losses = (_fused if passes.fused(mean) else _any_device)(loss, mean, _plain(counts), mask, weights)
     if loss.dispersion != 1.0:
         weights /= loss.dispersion
         losses /= loss.dispersion
     return losses
+
+
+def _plain(counts: np.ndarray) -> np.ndarray:
+    """Counts of a type that compiled loops know: neither half nor more than double precision, bytes in the machine's order."""
+    if counts.dtype.kind == "f" and counts.dtype.itemsize not in (4, 8):
+        return counts.astype(np.float32 if counts.dtype.itemsize < 4 else np.float64)
+    return counts if counts.dtype.isnative else counts.astype(counts.dtype.newbyteorder("="))
 
 
 def _fused(loss: Loss, mean: Tensor, counts: np.ndarray, mask: Tensor, weights: Tensor) -> Tensor:

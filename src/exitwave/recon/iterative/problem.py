@@ -65,6 +65,9 @@ class Problem:
 def modes_of(s: Setup, leaves: Leaves, terms: tuple[tuple[int, int], ...] = ()) -> Tensor:
     """Spectra (m, y, x) of all incoherent modes: corrected, and copied over the source's extent and the spread of focus."""
     modes = leaves["modes"]
+    if s.depth_A is not None and "dz_A" in leaves and (leaves["dz_A"].requires_grad or abs(float(leaves["dz_A"].sum()) - s.depth_A) > 1e-9):
+        deeper = leaves["dz_A"].sum() - s.depth_A  # the focus is known at the specimen's middle, which a fitted thickness moves
+        modes = modes * cis(0.5 * pi * s.beam.wavelength_A * deeper * (s.k_invA**2).sum(0), modes.dtype)
     if "aberrations_A" in leaves:
         modes = modes * cis(-chi_rad(cartesian(terms, leaves["aberrations_A"]), s.beam, *s.k_invA), modes.dtype)
     if "focal_spread_A" in leaves:

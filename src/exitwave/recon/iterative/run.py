@@ -60,12 +60,22 @@ class Kept:
 @record
 class Outcome:
     """Leaves, how far it came, and how it ended: "converged" or "iterations done" (all of them; the loss moves no longer, or still does), "stopped
-    early" (the held-out loss rose; the leaves are those of its minimum), "interrupted" or "diverged" (the leaves are the last good ones)."""
+    early" (the held-out loss rose), "interrupted" or "diverged". The leaves are those of the least held-out loss; where nothing is held out, those
+    of the last whole iteration. `iteration` (from 1) says which that is; 0: the start."""
 
     leaves: Mapping[str, Tensor]
     kept: Kept
     status: str
     seconds: float
+
+    @property
+    def iteration(self) -> int:
+        return _best(self.kept.history) + 1 if self.kept.history else 0
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """The figures of that iteration."""
+        return self.kept.history[self.iteration - 1] if self.kept.history else {}
 
 
 def prepare(
@@ -174,24 +184,22 @@ def follow(p: Prepared, begin: Kept | None = None, each: Callable[[Kept], None] 
     keep_pages()
     started, status = perf_counter(), ""
     kept = begin or first(p)
-    leaves: Mapping[str, Tensor] = kept.state.leaves
     if kept.history and overdue(kept, p.options):  # it had ended when it was cut off
         return Outcome(leaves=kept.best, kept=kept, status="stopped early", seconds=perf_counter() - started)
     try:
         for state, figures in turns(p, kept.state):
             history = (*kept.history, figures)
             kept = Kept(state=state, best=state.leaves if _best(history) == len(history) - 1 else kept.best, history=history)
-            leaves = state.leaves
             each(kept)
             if overdue(kept, p.options):
-                leaves, status = kept.best, "stopped early"
+                status = "stopped early"
                 break
     except Diverged:
         status = "diverged"
     except KeyboardInterrupt:
         status = "interrupted"
     status = status or ("converged" if settled(kept.history) else "iterations done")
-    return Outcome(leaves=leaves, kept=kept, status=status, seconds=perf_counter() - started)
+    return Outcome(leaves=kept.best, kept=kept, status=status, seconds=perf_counter() - started)
 
 
 def first(p: Prepared) -> Kept:

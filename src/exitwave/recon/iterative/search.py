@@ -6,12 +6,14 @@ from math import ceil, isfinite
 from typing import Any
 
 import numpy as np
+import torch
 
 from exitwave.core import record
 from exitwave.core.errors import ExitwaveError, InputError, suggest
 from exitwave.data import Calibration, FrameSource, Quantity
 from exitwave.recon.iterative.options import PtychoOptions
 from exitwave.recon.iterative.run import first, prepare, turns
+from exitwave.recon.iterative.setup import set_up
 
 NAMES = ("defocus", "thickness", "tilt", "rotation", "source")
 STEP = 1 / 12  # of a value's range, to either side of the best trial
@@ -56,6 +58,7 @@ def search(
     check_search(names, options)
     optuna = _optuna()
     ranges = {key: span for name in names for key, span in _ranges(name, calibration, options).items()}
+    options, asked = replace(options, oversample=_samples(frames, calibration, alive, options)), options
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=options.seed % 2**32, n_startup_trials=max(4, trials // 3)))
     study.enqueue_trial({key: start for key, (_, start, _) in ranges.items()})
     told: list[dict[str, float]] = []
@@ -80,6 +83,7 @@ def search(
         _straighten(key, (low, high), told, judge)
     values = {key: _best(told)[key] for key in ranges}
     known, chosen = _with(values, calibration, options)
+    chosen = replace(chosen, oversample=asked.oversample)
     return Found(calibration=known, options=chosen, best=values, trials=tuple(told), notes=(SOURCE_NOTE,) if "source" in names else ())
 
 
@@ -126,6 +130,12 @@ def _ranges(name: str, calibration: Calibration, options: PtychoOptions) -> dict
         return {"rotation_deg": (angle - 6.0, angle, angle + 6.0)}
     source = float(calibration.source_A.value or 0.0)
     return {"source_A": (0.0, source, max(2 * source, 0.8))}
+
+
+def _samples(frames: FrameSource, calibration: Calibration, alive: np.ndarray | None, options: PtychoOptions) -> int:
+    """Samples of a pixel, the same for every trial: their losses could not be compared otherwise."""
+    mask = None if alive is None else torch.from_numpy(np.ascontiguousarray(alive))
+    return set_up(calibration, frames.shape, 1.0, alive=mask, kmax_invA=options.kmax_invA, oversample=options.oversample).camera.samples
 
 
 def _with(values: Mapping[str, float], calibration: Calibration, options: PtychoOptions) -> tuple[Calibration, PtychoOptions]:

@@ -30,7 +30,7 @@ class Setup:
     `window` is the illumination's grid: its reciprocal pixel is the camera's, or a whole part of it where the probe fills the window. `field` holds
     every window; `positions_px` (n, 2) are where the windows' origins lie in it, float64, in pixels; `corner_A` is what field pixel (0, 0) is in
     camera coordinates. `k_invA` (2, y, x): the scan-frame frequency of each sample, the fraction of a pixel by which the pattern's centre misses
-    a pixel included. `counts` is the mean of a pattern.
+    a pixel included. `counts` is the mean of a pattern. `depth_A` is the specimen's for which `aberrations` were carried to its entrance.
     """
 
     beam: Beam
@@ -45,6 +45,7 @@ class Setup:
     corner_A: Tensor
     raster: tuple[int, int] | None
     counts: float
+    depth_A: float | None = None
 
     @property
     def inside(self) -> Tensor:
@@ -108,7 +109,7 @@ def set_up(
             frame=shape[2:], corner=(factor * whole[0], factor * whole[1]), samples=factor, mask=g.good.reshape(shape[2:]).to(torch.float32),
         ),
         turned=turned, k_invA=(k @ turned.T).permute(2, 0, 1).contiguous(), positions_px=positions, corner_A=low - margin * pitch,
-        raster=raster, counts=mean_counts,
+        raster=raster, counts=mean_counts, depth_A=thickness_A or None,
     )
 
 
