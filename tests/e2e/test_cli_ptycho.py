@@ -175,6 +175,9 @@ def test_slices_tilt_and_distances(scan: Path, tmp_path: Path, capsys: pytest.Ca
     result = exitwave.io.read_result(tmp_path / "s.h5")
     assert result.images["slices"].array.shape[0] == 3 == len(result.images["slices"].depth_A)
     assert len(said["metrics"]["fitted"]["dz_A"]) == 2 and len(said["metrics"]["fitted"]["tilt_mrad"]) == 2
+    sigma = said["metrics"]["fitted_sigma"]
+    assert len(sigma["dz_A"]) == 2 and all(value is None or value > 0 for value in (*sigma["dz_A"], *sigma["tilt_mrad"]))
+    assert result.metrics["fitted_sigma"] == sigma
     stack = result.images["slices"].array
     np.testing.assert_allclose(tifffile.imread(tmp_path / "s.tif"), stack, atol=1e-7)
     total = stack.sum(0)
@@ -267,3 +270,14 @@ def test_a_search_finds_what_was_told_wrong(scan: Path, tmp_path: Path, capsys: 
     assert found["trials"]["rotation_deg"][0] == 124
     result = exitwave.io.read_result(tmp_path / "x.h5")
     assert result.calibration.rotation_deg.value == found["best"]["rotation_deg"] and result.calibration.rotation_deg.source == "measured"
+
+
+def test_a_fitted_source_comes_with_its_error(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, page = tmp_path / "s.h5", tmp_path / "s.html"
+    assert run(["reconstruct", str(scan), *FIT, *FAST, "--fit", "source", "--iterations", "3", "--checkpoint-every", "0", "--html", str(page), "-o",
+                str(out)]) == 0
+    metrics = exitwave.io.read_result(out).metrics
+    sigma = metrics["fitted_sigma"]["source_A"]
+    assert 1e-4 < sigma < 0.2  # 14 x 17 positions at 2e5 e/A^2
+    assert metrics["fitted_sigma_from"]["patterns"] == 64
+    assert " +- " in capsys.readouterr().out and "standard error of source_A" in page.read_text(encoding="utf-8")

@@ -143,7 +143,8 @@ def concluded(p: Prepared, known: Calibration, outcome: Outcome) -> Fitted:
         with suppress(Diverged), progress("half sets") as tick:  # a half may, where the whole did not: then there is no correlation to tell
             one, other = half_fits(p, outcome.leaves, max(1, len(outcome.kept.history)), tick)
             halves = scan_image(s, one.real.mean(0)), scan_image(s, other.real.mean(0))
-    return fitted_of(p, outcome, image, left, halves, known)
+    with progress("standard errors") as tick:
+        return fitted_of(p, outcome, image, left, halves, known, tick)
 
 
 def fitted_again(data: Dataset4D, known: Calibration, mask: np.ndarray | None, recipe: Mapping[str, Any], outputs: Outputs, budget: int) -> Fitted:
@@ -235,7 +236,13 @@ def _say(done: Fitted, going: Going, seconds: float, lacking: tuple[str, ...], f
         for note in found.notes:
             click.echo(f"  note: {note}")
     for name, value in metrics["fitted"].items():
-        click.echo(f"  {name} {np.array2string(np.asarray(value), precision=4, separator=', ', threshold=8)}")
+        sigma = metrics.get("fitted_sigma", {}).get(name)
+        click.echo(f"  {name} {_numbers(value)}{'' if sigma is None else f' +- {_numbers(sigma)}'}")
     if "frc_resolution_A" in metrics:
         click.echo(f"  half sets correlate over 1/7 {reach_in_words(metrics['frc_resolution_A'], metrics['frc_last_A'])}")
     click.echo(f"  written to {', '.join(filter(None, (outputs.in_words(), going.html)))}")
+
+
+def _numbers(value: Any) -> str:
+    """Numbers in a line; what is not known, as nan."""
+    return np.array2string(np.asarray(value, dtype=np.float64), precision=4, separator=", ", threshold=8).replace("\n", "")

@@ -1,6 +1,7 @@
 """A fit on disk: planes and model of the result, TIFF, picture and report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -10,23 +11,25 @@ from exitwave.cli.session import Outputs, peak_bytes
 from exitwave.cli.told import Making, made_from
 from exitwave.core import record
 from exitwave.data import Calibration, Dataset4D
+from exitwave.flow.accumulate import ignore
 from exitwave.io import Plane, write_result, write_tiff
 from exitwave.io.nexus import centred_plane
 from exitwave.plot import Curve
 from exitwave.plot.spectra import significant
+from exitwave.recon.iterative.certainty import FEW, Certainty, certainty
 from exitwave.recon.iterative.result import Residuals, ScanImage, fitted_positions_A, model_of, probe_modes, projected
-from exitwave.recon.iterative.run import Outcome, Prepared
+from exitwave.recon.iterative.run import ENDED, Outcome, Prepared
 from exitwave.recon.iterative.search import Found
 from exitwave.signal import RingCorrelation, frc
 
-SMALL = ("affine", "dz_A", "tilt_mrad", "source_A", "focal_spread_A", "psf_px", "aberrations_A")  # leaves that are told in numbers
 HALF_TITLES = {"scan": "of the positions", "counts": "of the counts, dealt out at random"}
 
 
 @record
 class Fitted:
     """A fit with its image in the scan's frame, what it leaves, its half sets and their correlation, the probe's modes in real space with their
-    shares of the power, what was added to the positions (n, 2) in the scan's frame, and the calibration that it began with."""
+    shares of the power, what was added to the positions (n, 2) in the scan's frame, the calibration that it began with, and how well its few numbers
+    are known (None: none was fitted, or the fit did not come to its end)."""
 
     prepared: Prepared
     outcome: Outcome
@@ -38,6 +41,7 @@ class Fitted:
     shares: torch.Tensor
     moved_A: np.ndarray
     calibration: Calibration
+    known: Certainty | None = None
 
     @property
     def history(self) -> dict[str, list[float]]:
@@ -62,7 +66,8 @@ class Fitted:
             "dose_e_per_A2": s.counts / gain / cell,
             "rms_phase_rad": float(projected(self.image).std()),
             "mode_shares": self.shares.tolist(),
-            "fitted": {name: leaves[name].tolist() for name in SMALL if name in leaves and name in p.problem.free},
+            "fitted": {name: leaves[name].tolist() for name in FEW if name in leaves and name in p.problem.free},
+            **({} if self.known is None else _sigma_told(self.known)),
             "position_rms_A": float(np.sqrt((self.moved_A**2).sum(1).mean())),
             "frames_in_memory": p.in_memory,
             "half_sets": p.options.halves,
@@ -71,7 +76,8 @@ class Fitted:
 
 
 def fitted_of(
-    p: Prepared, outcome: Outcome, image: ScanImage, left: Residuals, halves: tuple[ScanImage, ScanImage] | None, calibration: Calibration
+    p: Prepared, outcome: Outcome, image: ScanImage, left: Residuals, halves: tuple[ScanImage, ScanImage] | None, calibration: Calibration,
+    progress: Callable[[int, int], None] = ignore,
 ) -> Fitted:
     """The fit with what follows from it."""
     s, rings = p.problem.setup, None
@@ -81,7 +87,23 @@ def fitted_of(
     modes, shares = probe_modes(s, outcome.leaves, p.problem.terms)
     moved = (fitted_positions_A(s, outcome.leaves) - s.positions_A()).numpy()
     return Fitted(prepared=p, outcome=outcome, image=image, residuals=left, halves=halves, rings=rings, modes=modes, shares=shares, moved_A=moved,
-                  calibration=calibration)
+                  calibration=calibration, known=_known(p, outcome, progress))
+
+
+def _known(p: Prepared, outcome: Outcome, progress: Callable[[int, int], None]) -> Certainty | None:
+    if outcome.status not in ENDED or not set(FEW) & set(p.problem.free):
+        return None
+    return certainty(p.problem, outcome.leaves, progress=progress)
+
+
+def _sigma_told(known: Certainty) -> dict[str, Any]:
+    """Standard errors beside the fitted numbers, None where the data do not tell them, and what they come from."""
+    return {"fitted_sigma": {name: _finite(values.tolist()) for name, values in known.sigma.items()},
+            "fitted_sigma_from": {"patterns": known.patterns, "steps": known.steps, "settled": known.settled}}
+
+
+def _finite(values: Any) -> Any:
+    return [_finite(value) for value in values] if isinstance(values, list) else values if isfinite(values) else None
 
 
 def save_fitted(

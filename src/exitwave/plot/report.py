@@ -34,6 +34,7 @@ def fit_report(view: FitView, metrics: Mapping[str, Any], recipe: Mapping[str, A
     numbers = {label: metrics[name] for name, label in SHOWN.items() if metrics.get(name) is not None}
     numbers |= {"peak memory, MB": round(metrics["peak_bytes"] / 1e6)} if metrics.get("peak_bytes") else {}
     numbers |= {f"fitted {name}": value for name, value in metrics.get("fitted", {}).items()}
+    numbers |= {f"standard error of {name}": value for name, value in metrics.get("fitted_sigma", {}).items()}
     parts = [
         f"<h1>{html.escape(view.title)}</h1>",
         f'<p><span class="status{"" if status in GOOD else " bad"}">{html.escape(status)}</span> '

@@ -29,10 +29,11 @@ from exitwave.recon.iterative.steps import CURVATURE, lit, over_field
 FEW = ("aberrations_A", "affine", "dz_A", "tilt_mrad", "source_A", "focal_spread_A", "psf_px")  # leaves of few numbers, each with an error
 RIDGE = 1e-3  # of the brightest pixel: see `_scales`
 WIDER = 1.1  # modes have variables up to so many times the aperture, as `inside_aperture` leaves them
-PART = 2e-4  # of a solver's first step: how far from the leaves the two gradients of a product are taken
+PART = {torch.complex64: 0.1, torch.complex128: 2e-4}  # of a solver's first step: how far from the leaves the two gradients of a product are taken
 NOTHING = 2e-3  # a direction of which less of the information is left is not told apart (differences of gradients resolve no less)
-TOGETHER = 16
 WINDOW = 10  # steps over which the information must stand still
+MOST, STEPS = 64, 30  # patterns that are looked at, and steps for a number where few numbers are asked for
+BYTES = 2**26  # of expected counts, and of waves at a time
 
 
 @record
@@ -92,22 +93,25 @@ class Variables:
 
 
 def certainty(
-    p: Problem, leaves: Leaves, *, most: int = 256, steps: int = 60, settle: float = 0.02, progress: Callable[[int, int], None] = ignore
+    p: Problem, leaves: Leaves, *, most: int = MOST, steps: int | None = None, settle: float = 0.02, progress: Callable[[int, int], None] = ignore
 ) -> Certainty:
     """Standard errors of the free leaves among `FEW`, every other free leaf unknown beside them, whatever loss was minimised; the loss's dispersion
     multiplies variances (quasi-Poisson). Penalties and priors are not counted as knowledge.
 
     `most` patterns are looked at, those in the middle of the scan, and their information is scaled by the count of all that were seen. Blocks of the
     scan with an object and a probe of their own know less together than the whole scan (the least of a sum is no less than the sum of
-    the least), so where all blocks are alike errors come out too large rather than too small. Conjugate gradients end after `steps`, or where ten
-    of them change no number's S by more than `settle` of itself; short of that errors are too small.
+    the least), so where all blocks are alike errors come out too large rather than too small. Large frames may make it fewer, for the memory.
+    Conjugate gradients end after `steps` (None: 30, fewer where more than four numbers share them), or where ten of them change a number's S by no
+    more than `settle` of itself; short of that errors are too small.
 
     Raises:
         InputError: no such leaf is free.
     """
     seen = torch.nonzero(~p.held).reshape(-1)
-    index = middle(p, seen, most)
-    made = profile(p, leaves, index, steps=steps, settle=settle, progress=progress)
+    index = middle(p, seen, min(most, max(16, BYTES // (8 * p.setup.camera.mask.numel()))))
+    numbers = sum(leaves[name].numel() for name in FEW if name in p.free)
+    each = max(10, min(STEPS, 4 * STEPS // max(1, numbers))) if steps is None else steps
+    made = profile(p, leaves, index, steps=each, settle=settle, progress=progress)
     share = len(seen) / len(index)
     left = torch.diagonal(made.information) / made.alone.clamp(min=1e-300)
     sigma = _errors(made.information, made.alone) / share**0.5
@@ -122,7 +126,7 @@ def profile(
     names = [name for name in FEW if name in p.free]
     if not names:
         raise InputError("no leaf of few numbers was fitted", expected=f"one of {', '.join(FEW)} among those that are free", got=", ".join(p.free))
-    at = {name: value.detach().to(_double(value.dtype)) for name, value in leaves.items()}
+    at = {name: value.detach() for name, value in leaves.items()}
     few, many = _few(p, at, names), Variables(scales={name: _scale(p, at, name, index) for name in p.free if name not in names})
     product = _product(p, at, index, few, many)
     k, n = few.size, many.size
@@ -204,7 +208,8 @@ def _product(p: Problem, at: Leaves, index: Tensor, few: Variables, many: Variab
     exact = Problem(setup=p.setup, frames=p.frames, loss=Loss(dispersion=p.loss.dispersion), leaves=at, free=p.free, held=p.held, terms=p.terms)
     names, floor = [*few.scales, *many.scales], exact.loss.floor
     reach = torch.cat([(_step(p, at, name) / scale.clamp(min=1e-300)).reshape(-1) for part in (few, many) for name, scale in part.scales.items()])
-    parts = index.split(TOGETHER)
+    copies = modes_of(p.setup, at, p.terms)
+    parts = index.split(max(1, BYTES // (64 * copies.numel())))
     with torch.no_grad():
         means = [expected_of(exact, at, part).clamp(min=0).numpy() + floor for part in parts]
 
@@ -224,7 +229,7 @@ def _product(p: Problem, at: Leaves, index: Tensor, few: Variables, many: Variab
         largest = float((v.abs() / reach).max())
         if not largest > 0:
             return torch.zeros_like(v)
-        e = PART / largest
+        e = PART[at["modes"].dtype] / largest
         return (slope(e * v) - slope(-e * v)) / (2 * e)
 
     return product
@@ -263,10 +268,6 @@ def _scale(p: Problem, at: Leaves, name: str, index: Tensor) -> Tensor:
 def _step(p: Problem, at: Leaves, name: str) -> Tensor:
     """A solver's first step of a leaf, in its own units."""
     return RATES[name] * torch.as_tensor(SCALES[name](p, at) if name in SCALES else 1.0, dtype=torch.float64)
-
-
-def _double(dtype: torch.dtype) -> torch.dtype:
-    return torch.complex128 if dtype.is_complex else torch.float64
 
 
 def _reals(value: Tensor) -> Tensor:
