@@ -15,6 +15,7 @@ from exitwave.core.fft import fft2, ifft2
 from exitwave.data import ArrayFrames
 from exitwave.flow import Solver, iterate, solve
 from exitwave.optics import fresnel
+from exitwave.recon.iterative.adam import Adam
 from exitwave.recon.iterative.constraints import centred_positions, flat_mean, inside_aperture
 from exitwave.recon.iterative.epie import EPIE
 from exitwave.recon.iterative.lbfgs import LBFGS
@@ -316,3 +317,19 @@ def test_the_figures_are_the_loss_of_a_pattern() -> None:
         true = float(loss_of(problem, state.leaves, index, read_at(problem.frames, index))) / 30
     assert figures["loss"] == pytest.approx(true, rel=1e-5) and figures["evaluations"] >= 1
     assert smooth(SMALL.field, 1).shape[1:] == SMALL.field.shape
+
+
+@pytest.mark.parametrize(("name", "off_px"), [("positions_px", 1.5), ("lines_px", 1.2)])
+@pytest.mark.parametrize("iterations", [20, 40])
+def test_positions_and_lines_come_home_in_any_number_of_iterations(name: str, off_px: float, iterations: int) -> None:
+    rows, columns = S.raster or (0, 0)
+    count = rows if name == "lines_px" else rows * columns
+    wrong = torch.from_numpy(np.random.default_rng(5).uniform(-off_px, off_px, (count, 2)))
+    at = S.positions_px + (wrong.repeat_interleave(columns, 0) if name == "lines_px" else wrong)
+    problem, phase, modes = scan(S)
+    counts = means(S, modes, phase[0], torch.tensor([30.0], dtype=torch.float64), positions_px=at).numpy()
+    start = {**problem.leaves, "phase": 0.8 * phase.float(), name: torch.zeros_like(wrong)}
+    frames = ArrayFrames(array=np.random.default_rng(6).poisson(counts).astype(np.uint16).reshape(rows, columns, *S.camera.frame))
+    _, found = fit(replace(problem, frames=frames, leaves=start, free=("phase", name)), Adam(iterations=iterations), iterations)
+    left = found[name] - wrong
+    assert float((left - left.mean(0)).std()) < 0.25 * float(wrong.std())

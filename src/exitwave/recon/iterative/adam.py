@@ -17,7 +17,8 @@ RATES: Mapping[str, float] = {
     "phase": 5e-3, "modes": 3e-3, "aberrations_A": 0.02, "positions_px": 0.05, "affine": 1e-4, "lines_px": 0.02, "dz_A": 0.1, "tilt_mrad": 0.05,
     "source_A": 0.01, "focal_spread_A": 1.0, "psf_px": 0.01, "background": 1e-2,
 }
-SLOW = ("positions_px", "lines_px")  # each belongs to few patterns: it moves once an iteration, by the gradient of all of them
+REACH_PX = {"positions_px": 4.0, "lines_px": 3.0}  # how far all steps lead together: each number belongs to few patterns, so it moves but once an
+LONGEST_PX = 0.3  # iteration, by the gradient of all of them, and its first step (at most this) follows from how many there are
 
 
 @record
@@ -36,7 +37,8 @@ class Adam:
     """Kingma & Ba, arXiv 1412.6980, with one step length a leaf, falling as a cosine to `last` of itself over `iterations`.
 
     `rates` are in the leaf's own units (modes: parts of their root mean square inside the aperture; aberrations: rad at the aperture's edge;
-    background: parts of a pixel's mean counts); `begin` says after how many iterations a leaf
+    background: parts of a pixel's mean counts); positions and lines without one get the rate with which they can move by `REACH_PX` in `iterations`,
+    however many. `begin` says after how many iterations a leaf
     starts to move; `constraints` act after every iteration. `batch` patterns make a step.
     """
 
@@ -59,7 +61,7 @@ class Adam:
         seen = torch.nonzero(~problem.held).reshape(-1)
         order = seen[torch.from_numpy(generator_at(self.seed, state.iteration).permutation(len(seen)))]
         moving = [name for name in problem.free if state.iteration >= self.begin.get(name, 0)]
-        total, slow = 0.0, {name: torch.zeros_like(state.leaves[name]) for name in moving if name in SLOW}
+        total, slow = 0.0, {name: torch.zeros_like(state.leaves[name]) for name in moving if name in REACH_PX}
         for index in order.split(self.batch):
             total += self._batch(problem, state, index, len(seen), moving, slow)
         for name, gradient in slow.items():
@@ -96,12 +98,18 @@ class Adam:
         square = flat.square().sum(-1) if gradient.is_complex() else flat.square()
         second.mul_(b2).add_(square, alpha=1 - b2)
         n = state.steps[name]
-        rate = self.rates.get(name, RATES[name]) * self._decay(state.iteration)
+        rate = self._rate(name) * self._decay(state.iteration)
         if name in SCALES:
             rate = rate * SCALES[name](problem, state.leaves)
         root = second.sqrt().div_((1 - b2**n) ** 0.5)
         root += 1e-8 * float(root.max()) + 1e-30
         state.leaves[name] -= first * (rate / (1 - b1**n) / root)
+
+    def _rate(self, name: str) -> float:
+        if name in self.rates or name not in REACH_PX:
+            return self.rates.get(name, RATES[name])
+        steps = sum(self._decay(i) for i in range(self.begin.get(name, 0), self.iterations))
+        return min(LONGEST_PX, REACH_PX[name] / max(1.0, steps))
 
     def _decay(self, iteration: int) -> float:
         return self.last + (1 - self.last) * 0.5 * (1 + cos(pi * min(1.0, iteration / max(1, self.iterations))))
