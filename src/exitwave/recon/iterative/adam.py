@@ -98,7 +98,7 @@ class Adam:
         square = flat.square().sum(-1) if gradient.is_complex() else flat.square()
         second.mul_(b2).add_(square, alpha=1 - b2)
         n = state.steps[name]
-        rate = self._rate(name) * self._decay(state.iteration)
+        rate: float | Tensor = self._rate(name) * self._decay(state.iteration)
         if name in SCALES:
             rate = rate * SCALES[name](problem, state.leaves)
         root = second.sqrt().div_((1 - b2**n) ** 0.5)
