@@ -135,12 +135,12 @@ def layer_rows(folder: Path, layers: Scene, seeds: Sequence[int], threads: int, 
 
 
 def source_rows(folder: Path, film: Scene, seeds: Sequence[int], threads: int, dose: float = 1e6) -> list[Row]:
-    """A film lit by a source of finite size: fitted without, with, and with a fitted one. Contrast is the slope; `source_A_sigma` comes from the
-    loss's curvature along the size, phase and probe held (a lower limit), the scatter over seeds is beside it."""
+    """A film lit by a source of finite size: fitted without, with, and with a fitted one. Contrast is the slope; `source_A_sigma` is the bound with
+    phase and probe free (`certainty`), the scatter over seeds is beside it."""
     programs = (
-        ours("exitwave, a point source", marks=(20,), solver="l-bfgs"),
-        ours("exitwave, the source's quadrature", marks=(20,), solver="l-bfgs", source_A=SOURCE_A),
-        ours("exitwave, its size fitted from 0.2 A", marks=(30,), solver="l-bfgs", source_A=0.2, fit_source=True),
+        ours("exitwave, a point source"),
+        ours("exitwave, the source's quadrature", source_A=SOURCE_A),
+        ours("exitwave, its size fitted from 0.2 A", marks=(20, 40), source_A=0.2, fit_source=True),
     )
     case = f"source of {SOURCE_A} A at {dose:g} e/A^2"
     trials = [Trial(made=film, file=folder / "counts.npz", dose=dose, seed=s) for s in seeds]
@@ -199,7 +199,7 @@ def fitted(program: Program, trial: Trial, threads: int) -> Found:
             told = side.ask("save", {"save": saved})["result"] or {}
             figures.append({**judged(read_fitted(saved), trial), **told})
         if program.words.get("fit_source"):
-            figures[-1] = {**figures[-1], **side.ask("curvature")["result"]}
+            figures[-1] = {**figures[-1], **side.ask("errors", {"most": 100})["result"]}
     return Found(program=program, marks=program.marks, seconds=tuple(seconds[1:]), cpu_s=tuple(cpu_s[1:]), figures=tuple(figures))
 
 

@@ -15,10 +15,11 @@ from exitwave import __version__
 from exitwave.core.threads import set_threads
 from exitwave.data import ArrayFrames, Calibration, Quantity
 from exitwave.recon.iterative.adam import Adam
+from exitwave.recon.iterative.certainty import certainty
 from exitwave.recon.iterative.constraints import centred_positions, inside_aperture, orthogonal_modes
 from exitwave.recon.iterative.lbfgs import LBFGS
 from exitwave.recon.iterative.losses import Loss
-from exitwave.recon.iterative.problem import Problem, loss_of, positions_of, read_at
+from exitwave.recon.iterative.problem import Problem, positions_of
 from exitwave.recon.iterative.setup import set_up, start_modes
 
 set_threads(int(sys.argv[1]))
@@ -94,16 +95,12 @@ def save(asked: dict) -> dict:
     return {"source_A": abs(float(leaves["source_A"]))} if "source_A" in leaves else {}
 
 
-def curvature(asked: dict) -> dict:
-    """The standard error of the source's size along itself alone, everything else held: 1 / sqrt(second derivative of the loss of all patterns)."""
-    problem, leaves, step = fit["problem"], fit["state"].leaves, 0.01
-    with torch.no_grad():
-        index = torch.arange(len(problem.setup.positions_px))
-        counts = read_at(problem.frames, index)
-        low, here, high = (float(loss_of(problem, {**leaves, "source_A": leaves["source_A"] + way * step}, index, counts)) for way in (-1, 0, 1))
-    return {"source_A_sigma": step / (low - 2 * here + high) ** 0.5}
+def errors(asked: dict) -> dict:
+    """The standard error of the source's size, phase and probe free beside it."""
+    known = certainty(fit["problem"], fit["state"].leaves, most=asked["most"])
+    return {"source_A_sigma": float(known.sigma["source_A"])}
 
 
 if __name__ == "__main__":
     about = {"exitwave": __version__, "torch": version("torch"), "numpy": version("numpy"), "threads": torch.get_num_threads()}
-    serve({"load": load, "build": build, "iterate": iterate, "save": save, "curvature": curvature}, about)
+    serve({"load": load, "build": build, "iterate": iterate, "save": save, "errors": errors}, about)
