@@ -222,7 +222,7 @@ BAD = [
     (["--semiangle-mrad", "60"], "outside the detector"),
     (["--semiangle-mrad", "14"], "the bright disk has another size than the calibration says: expected a radius of 5.83 px, got 10"),
     (["--set", "calibration.centre_y_px=11"], "the bright disk lies elsewhere than the calibration says: expected 11, 17.5 px, got 15.5, 17.5 px"),
-    (["--memory", "20MB"], "does not fit the memory"),
+    (["--memory", "4MB"], "does not fit the memory"),
     (["--known-probe", "--modes", "2"], "known probe"),
     (["--held-share", "0.8"], "0 to 0.5"),
     (["--search", "defokus"], "did you mean defocus"),

@@ -1,5 +1,7 @@
 """The camera's frame of an iterative fit: every sample at its true frequency, every position where it was."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -62,6 +64,7 @@ def test_the_bright_disk_falls_on_its_pixels(centre_px: tuple[float, float], sam
 
 def test_a_thickness_that_is_fitted_keeps_the_focus_in_the_middle() -> None:
     thin, thick = (set_up(calibration(), SHAPE, 1000.0, oversample=1, thickness_A=depth) for depth in (40.0, 64.0))
+    thin = replace(thin, depth_A=40.0)
     modes = start_modes(thin, dtype=torch.complex128)
     gaps = torch.tensor([30.0, 34.0], dtype=torch.float64)
     made = modes_of(thin, {"modes": modes, "dz_A": gaps})

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-from types import MappingProxyType
 from typing import Any
 
 from exitwave.bench.direct import command, peer_python
@@ -18,10 +17,9 @@ from exitwave.core.records import record
 RUNS = 5
 DOSE_E_PER_A2 = 1e5
 PEERS = ("quantem", "ptyrad")
-QUIET = MappingProxyType({"OMP_WAIT_POLICY": "PASSIVE"})  # idle threads of one library do not spin while another works
 COUNTED = (
     "seconds of one pass over all patterns, all of it: the order, the model, gradients, steps, constraints; simple precision, probe and phase free, "
-    "positions fixed, one sample a pixel, all processes with passive threads. ours: the likelihood of counts (Poisson); ours_amplitude_s: the loss "
+    "positions fixed, one sample a pixel. ours: the likelihood of counts (Poisson); ours_amplitude_s: the loss "
     "of amplitudes, which is what the peers minimise here (their default). bytes: the most above libraries and counts, from the counts to the last "
     "iteration"
 )
@@ -124,7 +122,7 @@ def working(who: str, file: Path, threads: int) -> Iterator[Side]:
         ProcessDied: it does not run.
     """
     python = sys.executable if who == "exitwave" else peer_python(who) or sys.executable
-    with server(command(python, f"{who}_iterative.py", threads), threads, QUIET) as process:
+    with server(command(python, f"{who}_iterative.py", threads), threads) as process:
         process.ask("load", {"file": str(file)})
         yield Side(process=process, rest_bytes=int(process.ask("rest")["rest_bytes"]), seconds=[], cpu_s=[], peaks=[])
 

@@ -17,6 +17,7 @@ import exitwave
 from exitwave.core.records import record
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # how our command line lets threads wait; a peer does it its own way
 POLL_S = 0.002  # the end of a process is seen this much late
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -70,7 +71,8 @@ def server(command: Sequence[str], threads: int, more: Mapping[str, str] = Mappi
 
 def environment(command: Sequence[str], threads: int) -> dict[str, str]:
     """This process's environment with so many threads. Our own python finds this very package, installed or not; a peer's finds its own alone."""
-    plain = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | dict.fromkeys(THREAD_VARIABLES, str(threads))
+    ours = ("PYTHONPATH", *(() if command[0] == sys.executable else WAITING))
+    plain = {key: value for key, value in os.environ.items() if key not in ours} | dict.fromkeys(THREAD_VARIABLES, str(threads))
     if command[0] != sys.executable:
         return plain
     here = str(Path(exitwave.__file__).parents[1])

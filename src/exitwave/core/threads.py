@@ -2,6 +2,9 @@
 
 import os
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import torch
 
@@ -24,3 +27,24 @@ def set_threads(count: int | None = None) -> int:
         os.environ["NUMBA_NUM_THREADS"] = str(max(count, int(os.environ.get("NUMBA_NUM_THREADS", count))))
     torch.set_num_threads(count)  # last: numba's OpenMP pool resets it on the way up
     return count
+
+
+def together_on(parts: int, work: Callable[[int, int], None]) -> None:
+    """Call work(first, last) for shares of `parts`, one for each thread that `set_threads` allowed, and wait for all of them.
+
+    For work that lets go of the interpreter's lock. Threads of OpenMP would do it too, but those of two libraries wait for each other by spinning.
+    """
+    count = max(1, min(torch.get_num_threads(), parts))
+    if count == 1:
+        work(0, parts)
+        return
+    shares = [(i * parts // count, (i + 1) * parts // count) for i in range(count)]
+    waiting = [_helpers(count - 1).submit(work, *share) for share in shares[1:]]
+    work(*shares[0])
+    for share in waiting:
+        share.result()
+
+
+@lru_cache(maxsize=1)
+def _helpers(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="exitwave")

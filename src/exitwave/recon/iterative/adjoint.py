@@ -14,26 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exitwave.core import record
 from exitwave.core.fft import cis, fft2, ifft2
 from exitwave.recon.iterative import passes
+from exitwave.recon.iterative.camera import Camera
+from exitwave.recon.iterative.fused import batch_of
 from exitwave.recon.iterative.losses import Loss, weigh
 
 CACHE_BYTES = 8 * 2**20  # of waves that are worked on at a time, as they pass and as they are kept for the way back
-
-
-@record
-class Camera:
-    """How far-field samples become pixels: frame pixel (i, j) sums `samples` x `samples` of them, from samples (i, j) - `corner` on.
-
-    `mask` (ky, kx) is 0 at dead pixels; `mtf` (ky, kx / 2 + 1), where given, multiplies the frame's spectrum.
-    """
-
-    frame: tuple[int, int]
-    corner: tuple[int, int]
-    mask: Tensor
-    mtf: Tensor | None = None
-    samples: int = 1
 
 
 def negative_log_likelihood(
@@ -51,11 +38,20 @@ def negative_log_likelihood(
     return value
 
 
+def fusible(modes: Tensor, mtf: Tensor | None) -> bool:
+    """Whether the fused pass does it all: on the processor, without a point spread of the camera."""
+    return modes.device.type == "cpu" and mtf is None
+
+
 class _Likelihood(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, modes: Tensor, phase: Tensor, positions_px: Tensor, kernels: Tensor, background: Tensor | None, mtf: Tensor | None,
                 counts: np.ndarray, camera: Camera, loss: Loss) -> Tensor:
         wanted = ctx.needs_input_grad[:6]
+        if fusible(modes, mtf):
+            given = (None if x is None else x.detach() for x in (modes, phase, positions_px, kernels, background))
+            ctx.sums = batch_of(*given, counts, camera, loss, wanted)  # type: ignore[arg-type]
+            return torch.tensor(ctx.sums.loss, dtype=torch.float64)
         sums = _Sums(modes, phase, positions_px, kernels, background, wanted, mtf)
         each = phase.shape[0] * (phase.shape[1] + 3) * modes.shape[0] * modes.shape[1] * modes.shape[2] * modes.element_size()
         together = max(1, CACHE_BYTES // each)
@@ -67,7 +63,7 @@ class _Likelihood(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         s = ctx.sums
-        grown = s.modes, s.phase, s.positions, s.kernels, s.background, s.mtf
+        grown = s.modes, s.phase, s.positions, s.kernels, s.background, getattr(s, "mtf", None)
         return (*(None if grad is None else grad * outer.to(grad.real.dtype) for grad in grown), None, None, None)
 
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from exitwave.core import InputError, record
-from exitwave.recon.iterative import _kernels, passes
 
 Kind = Literal["poisson", "anscombe", "amplitude"]
 KINDS = ("poisson", "anscombe", "amplitude")
@@ -41,47 +40,29 @@ class Loss:
 
 def weigh(loss: Loss, mean: Tensor, counts: np.ndarray, mask: Tensor, weights: Tensor) -> Tensor:
     """The loss of each pattern (b,) float64; `weights` (b, ky, kx) becomes its derivative with respect to `mean` (b, ky, kx)."""
-    losses = (_fused if passes.fused(mean) else _any_device)(loss, mean, _plain(counts), mask, weights)
-    if loss.dispersion != 1.0:
-        weights /= loss.dispersion
-        losses /= loss.dispersion
-    return losses
-
-
-def _plain(counts: np.ndarray) -> np.ndarray:
-    """Counts of a type that compiled loops know: neither half nor more than double precision, bytes in the machine's order."""
-    if counts.dtype.kind == "f" and counts.dtype.itemsize not in (4, 8):
-        return counts.astype(np.float32 if counts.dtype.itemsize < 4 else np.float64)
-    return counts if counts.dtype.isnative else counts.astype(counts.dtype.newbyteorder("="))
-
-
-def _fused(loss: Loss, mean: Tensor, counts: np.ndarray, mask: Tensor, weights: Tensor) -> Tensor:
-    losses = np.empty(len(mean))
-    if loss.kind == "poisson":
-        floor = mean.numpy().dtype.type(loss.floor)
-        _kernels.ratios(mean.numpy(), counts, floor, weights.numpy())
-        logs = torch.log(weights.clamp(min=LEAST))
-        _kernels.poisson(mean.numpy(), counts, mask.to(mean.dtype).numpy(), floor, logs.numpy(), weights.numpy(), losses)
-    else:
-        _kernels.amplitude(mean.numpy(), counts, mask.numpy(), _shift(loss), weights.numpy(), losses)
-    return torch.from_numpy(losses)
-
-
-def _any_device(loss: Loss, mean: Tensor, counts: np.ndarray, mask: Tensor, weights: Tensor) -> Tensor:
-    n, keep = torch.from_numpy(np.ascontiguousarray(counts)).to(mean.device, mean.dtype), mask.to(mean.device, mean.dtype)
+    n, keep = torch.from_numpy(plain(counts)).to(mean.device, mean.dtype), mask.to(mean.device, mean.dtype)
     if loss.kind == "poisson":
         a = mean + loss.floor
         ratio = n / a
         each = a - n + n * torch.log(ratio.clamp(min=LEAST))
         torch.mul(keep, 1 - ratio, out=weights)
     else:
-        root, seen = torch.sqrt(mean + _shift(loss)), torch.sqrt(n + _shift(loss))
+        root, seen = torch.sqrt(mean + shift_of(loss)), torch.sqrt(n + shift_of(loss))
         each = 2 * (root - seen) ** 2
         torch.mul(keep, 2 * (root - seen) / root.clamp(min=1e-12), out=weights)
-    return (each * keep).sum((1, 2), dtype=torch.float64)
+    weights /= loss.dispersion
+    return (each * keep).sum((1, 2), dtype=torch.float64) / loss.dispersion
 
 
-def _shift(loss: Loss) -> float:
+def plain(counts: np.ndarray) -> np.ndarray:
+    """Counts, contiguous, of a type that torch and compiled loops know: at most double precision, bytes in the machine's order."""
+    if counts.dtype.kind == "f" and counts.dtype.itemsize > 8:
+        return counts.astype(np.float64)
+    return np.ascontiguousarray(counts, counts.dtype.newbyteorder("="))
+
+
+def shift_of(loss: Loss) -> float:
+    """What is added to counts before their square root is taken."""
     return 0.375 if loss.kind == "anscombe" else 0.0
 
 
@@ -92,6 +73,6 @@ def of_mean(loss: Loss, mean: Tensor, counts: Tensor, mask: Tensor) -> Tensor:
         a = mean + loss.floor
         each = a - n + torch.where(n > 0, n * torch.log(torch.clamp(n, min=1e-30) / a), torch.zeros_like(n))
     else:
-        shift = _shift(loss)
+        shift = shift_of(loss)
         each = 2 * (torch.sqrt(mean + shift) - torch.sqrt(n + shift)) ** 2
     return (each * mask).sum() / loss.dispersion

@@ -2,12 +2,13 @@
 
 from exitwave.core.errors import MemoryBudgetError
 from exitwave.data import FrameSource
-from exitwave.recon.iterative.adjoint import CACHE_BYTES
-from exitwave.recon.iterative.options import PtychoOptions
+from exitwave.recon.iterative.fused import room_for
+from exitwave.recon.iterative.options import SLICED, PtychoOptions
 from exitwave.recon.iterative.setup import Setup
 
 PHASE = 48  # bytes of a pixel and slice: phase, gradient, two moments, transmission, the kept copy, temporaries
 MODES = 64  # bytes of a sample of a mode, copies over source and focus not counted
+HELD_TOGETHER = 256  # patterns held out that are looked at together
 COPIES = {"source": 7, "focal": 3}
 
 
@@ -21,9 +22,11 @@ def needed_bytes(s: Setup, frames: FrameSource, options: PtychoOptions, memory_b
     window, frame = s.window.shape[0] * s.window.shape[1], frames.shape[2] * frames.shape[3]
     copies = (COPIES["source"] if "source" in options.fit else 1) * (COPIES["focal"] if "focal-spread" in options.fit else 1)
     modes = window * options.modes * (MODES + 16 * copies)
-    each = options.modes * copies * window * 8
-    waves = max(CACHE_BYTES, each) * (2 * options.slices + 4)
-    batch = max(options.batch, 256) * frame * frames.dtype.itemsize
+    largest = max(options.batch, HELD_TOGETHER)
+    depth_too = bool(set(options.fit) & set(SLICED))
+    room = room_for(largest, options.modes * copies, 1, options.slices, s.window.shape, 4, kernels=depth_too, absorbs=False)
+    waves = room.bytes_of(options.modes * copies, options.slices, 4)
+    batch = largest * frame * (frames.dtype.itemsize + 4)
     total = field + modes + waves + batch + len(s.positions_px) * 128
     if total > memory_bytes:
         sides = f"{options.slices} x {s.field.shape[0]} x {s.field.shape[1]}"

@@ -1,55 +1,31 @@
-"""The steps between transforms, on tensors: numba's fused passes on the processor, the same in torch's operations on any other device.
+"""The steps between transforms in torch's operations, for any device: what the fused pass does at once on the processor.
 
 Shapes: waves (b, m, y, x) with corner origin, a slice of the field (Y, X), `whole` (b, 2) int64, frames (b, ky, kx).
 """
 
 from math import pi
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from exitwave.recon.iterative import _kernels
-
-BANDS = 8  # of the field, deposited into at the same time
-
-
-def fused(x: Tensor) -> bool:
-    """Whether numba's passes work on this tensor."""
-    return x.device.type == "cpu"
 
 
 def illuminate(modes: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
     """modes (m, y, x) times each position's ramps (b, y) and (b, x)."""
-    if not fused(modes):
-        return modes * (ramp_y[:, None, :, None] * ramp_x[:, None, None, :])
-    out = torch.empty((len(ramp_y), *modes.shape), dtype=modes.dtype)
-    _kernels.illuminate(modes.numpy(), ramp_y.numpy(), ramp_x.numpy(), out.numpy())
-    return out
+    return modes * (ramp_y[:, None, :, None] * ramp_x[:, None, None, :])
 
 
 def multiply(psi: Tensor, field: Tensor, whole: Tensor) -> Tensor:
     """psi times the field below each window."""
-    if not fused(psi):
-        return psi * field.reshape(-1)[below(field, whole, psi)][:, None]
-    out = torch.empty_like(psi)
-    _kernels.multiply(psi.numpy(), field.numpy(), whole.numpy(), out.numpy())
-    return out
+    return psi * field.reshape(-1)[below(field, whole, psi)][:, None]
 
 
 def filter_(spectra: Tensor, kernel: Tensor, *, conjugated: bool = False) -> Tensor:
     """spectra times a propagator (y, x) or its conjugate, in place."""
-    if not fused(spectra):
-        return spectra.mul_(kernel.conj() if conjugated else kernel)
-    _kernels.filter_by(spectra.numpy(), kernel.numpy(), conjugated)
-    return spectra
+    return spectra.mul_(kernel.conj() if conjugated else kernel)
 
 
 def collect_(frames: Tensor, waves: Tensor, corner: tuple[int, int], samples: int, scale: float) -> None:
     """Add scale |waves|^2, summed over modes and over the samples x samples of each pixel, to frames."""
-    if fused(waves):
-        _kernels.collect(waves.numpy(), corner, samples, scale, frames.numpy())
-        return
     intensity = (waves.real**2 + waves.imag**2).sum(1) * scale
     rows, columns = looked_at(waves, frames, corner, samples)
     seen = intensity[:, rows][:, :, columns]
@@ -58,9 +34,6 @@ def collect_(frames: Tensor, waves: Tensor, corner: tuple[int, int], samples: in
 
 def spread_(waves: Tensor, weights: Tensor, corner: tuple[int, int], samples: int, scale: float) -> Tensor:
     """The adjoint of `collect_`: waves times scale and the weight (b, ky, kx) of their pixel, in place; zero where no pixel looks."""
-    if fused(waves):
-        _kernels.spread(waves.numpy(), corner, samples, scale, weights.numpy())
-        return waves
     rows, columns = looked_at(waves, weights, corner, samples)
     every = torch.zeros((len(waves), *waves.shape[2:]), dtype=weights.dtype, device=waves.device)
     fine = weights.repeat_interleave(samples, 1).repeat_interleave(samples, 2) * scale
@@ -70,19 +43,12 @@ def spread_(waves: Tensor, weights: Tensor, corner: tuple[int, int], samples: in
 
 def back_through_(g: Tensor, psi: Tensor, field: Tensor, whole: Tensor, slope: Tensor) -> None:
     """Through one slice: g <- g conj(T), and slope (b, y, x) <- sum_m g psi*."""
-    if fused(g):
-        _kernels.back_through(g.numpy(), psi.numpy(), field.numpy(), whole.numpy(), slope.numpy())
-        return
     g *= field.reshape(-1)[below(field, whole, g)][:, None].conj()
     torch.sum(g * psi.conj(), 1, out=slope)
 
 
 def deposit_(gradient: Tensor, loss_gradient: Tensor | None, slope: Tensor, whole: Tensor) -> None:
     """Add 2 Im slope below each window to gradient (Y, X), and -2 Re slope to that of absorption where there is one."""
-    if fused(slope):
-        absent = np.zeros((0, 0), gradient.numpy().dtype)
-        _kernels.deposit(slope.numpy(), whole.numpy(), BANDS, gradient.numpy(), absent if loss_gradient is None else loss_gradient.numpy())
-        return
     places = below(gradient, whole, slope[:, None]).reshape(-1)
     gradient.view(-1).index_add_(0, places, 2 * slope.imag.reshape(-1))
     if loss_gradient is not None:
@@ -91,27 +57,18 @@ def deposit_(gradient: Tensor, loss_gradient: Tensor | None, slope: Tensor, whol
 
 def gather_modes_(gradient: Tensor, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> None:
     """Add 2 sum_b conj(ramp) spectra to gradient (m, y, x)."""
-    if fused(spectra):
-        _kernels.gather_modes(spectra.numpy(), ramp_y.numpy(), ramp_x.numpy(), gradient.numpy())
-        return
     gradient += 2 * torch.einsum("bmyx,by,bx->myx", spectra, ramp_y.conj(), ramp_x.conj())
 
 
 def gather_positions_(gradient: Tensor, spectra: Tensor, modes: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> None:
     """Add d/d(position, px) to gradient (b, 2), through the ramps exp(-2 pi i u.s) on the modes."""
     frequencies = [torch.fft.fftfreq(n, dtype=torch.float64, device=modes.device) for n in modes.shape[1:]]
-    if fused(spectra):
-        _kernels.gather_positions(spectra.numpy(), modes.numpy(), ramp_y.numpy(), ramp_x.numpy(), *(u.numpy() for u in frequencies), gradient.numpy())
-        return
     turned = (spectra.conj() * illuminate(modes, ramp_y, ramp_x)).imag.sum(1).to(torch.float64)  # (b, y, x)
     gradient += 4 * pi * torch.stack([(turned.sum(2) * frequencies[0]).sum(1), (turned.sum(1) * frequencies[1]).sum(1)], 1)
 
 
 def gather_kernel_(gradient: Tensor, g: Tensor, psi: Tensor) -> None:
     """Add 2 sum_bm g conj(psi), spectra behind and before a propagator, to gradient (y, x)."""
-    if fused(g):
-        _kernels.gather_kernel(g.numpy(), psi.numpy(), gradient.numpy())
-        return
     gradient += 2 * (g * psi.conj()).sum((0, 1))
 
 

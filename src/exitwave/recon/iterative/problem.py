@@ -14,7 +14,8 @@ from exitwave.core.errors import InputError
 from exitwave.core.fft import cis
 from exitwave.data import ArrayFrames, FrameSource
 from exitwave.optics import chi_rad
-from exitwave.recon.iterative.adjoint import Camera, negative_log_likelihood
+from exitwave.recon.iterative.adjoint import negative_log_likelihood
+from exitwave.recon.iterative.camera import Camera
 from exitwave.recon.iterative.losses import Loss
 from exitwave.recon.iterative.setup import Setup
 

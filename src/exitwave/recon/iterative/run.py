@@ -101,7 +101,7 @@ def prepare(
     if not mean > 0:
         raise InputError("the scan holds no counts", got=f"{mean:.3g} in a pattern")
     check_disk(pattern, s, calibration)
-    s = replace(s, counts=mean)
+    s = replace(s, counts=mean, depth_A=depth or None)
     loss = Loss(kind=options.loss, dispersion=_dispersion(calibration))
     leaves = start_leaves(s, calibration, options)
     if options.start != "zero":

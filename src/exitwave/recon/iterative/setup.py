@@ -16,7 +16,7 @@ from exitwave.core.fft import cis
 from exitwave.data import Calibration
 from exitwave.optics import chi_rad, shift_A, soft_disk
 from exitwave.recon.direct.geometry import Geometry, detector_frame, geometry
-from exitwave.recon.iterative.adjoint import Camera
+from exitwave.recon.iterative.camera import Camera
 
 FILLED = 0.25  # share of the window that a probe may fill before samples finer than a pixel are simulated
 LEAST_OVERLAP = 0.2
@@ -30,7 +30,8 @@ class Setup:
     `window` is the illumination's grid: its reciprocal pixel is the camera's, or a whole part of it where the probe fills the window. `field` holds
     every window; `positions_px` (n, 2) are where the windows' origins lie in it, float64, in pixels; `corner_A` is what field pixel (0, 0) is in
     camera coordinates. `k_invA` (2, y, x): the scan-frame frequency of each sample, the fraction of a pixel by which the pattern's centre misses
-    a pixel included. `counts` is the mean of a pattern. `depth_A` is the specimen's for which `aberrations` were carried to its entrance.
+    a pixel included. `counts` is the mean of a pattern. `depth_A`, where given, is that for which
+    `aberrations` were carried to the entrance: a fitted one carries the modes on.
     """
 
     beam: Beam
@@ -109,7 +110,7 @@ def set_up(
             frame=shape[2:], corner=(factor * whole[0], factor * whole[1]), samples=factor, mask=g.good.reshape(shape[2:]).to(torch.float32),
         ),
         turned=turned, k_invA=(k @ turned.T).permute(2, 0, 1).contiguous(), positions_px=positions, corner_A=low - margin * pitch,
-        raster=raster, counts=mean_counts, depth_A=thickness_A or None,
+        raster=raster, counts=mean_counts,
     )
 
 
