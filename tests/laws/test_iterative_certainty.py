@@ -70,12 +70,12 @@ def test_expected_counts_are_those_of_the_forward_model() -> None:
 def test_errors_are_those_of_the_whole_fisher_matrix() -> None:
     p = small(3.0)
     alone, left = dense(p)
-    found = certainty(p, p.leaves, steps=200, settle=-1.0)
+    found = certainty(p, p.leaves, steps=140, settle=-1.0)
     sigma, share = torch.linalg.inv(left).diagonal().sqrt(), left.diagonal() / alone.diagonal()
     assert float(share.max()) < 0.9  # phase, probe and positions do take something
     for i, name in enumerate(("source_A", "psf_px")):
-        assert float(found.sigma[name]) == pytest.approx(float(sigma[i]), rel=5e-3)
-        assert float(found.left[name]) == pytest.approx(float(share[i]), rel=1e-2)
+        assert float(found.sigma[name]) == pytest.approx(float(sigma[i]), rel=1e-2)
+        assert float(found.left[name]) == pytest.approx(float(share[i]), rel=2e-2)
 
 
 def test_what_a_free_probe_takes_up_has_no_error() -> None:
