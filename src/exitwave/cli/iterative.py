@@ -27,6 +27,7 @@ from exitwave.core import InputError, record
 from exitwave.core.errors import Diverged
 from exitwave.data import Calibration, Dataset4D
 from exitwave.recon.iterative.checkpoint import checkpoint_path, key_of, load_checkpoint, save_checkpoint
+from exitwave.recon.iterative.fused import get_ready
 from exitwave.recon.iterative.halves import check_halves, half_fits
 from exitwave.recon.iterative.options import PtychoOptions
 from exitwave.recon.iterative.result import ScanImage, phase_of, residuals, scan_image
@@ -125,6 +126,8 @@ def fitted(data: Dataset4D, known: Calibration, mask: np.ndarray | None, options
     check_halves(p)
     path, key = checkpoint_path(going.outputs.result), key_of(p, known)
     begin = _begin(path, key, going)
+    with progress("getting ready: the first time the model is compiled, which takes half a minute"):
+        get_ready()
     with _turning(options.iterations) as say:
         outcome = follow(p, begin, _keeping(path, key, options, say))
     if outcome.status == "interrupted":

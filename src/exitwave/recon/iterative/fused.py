@@ -117,6 +117,13 @@ def batch_of(
     )
 
 
+def get_ready(dtype: torch.dtype = torch.complex64) -> None:
+    """Load the compiled pass, or compile it: half a minute, once for an installation."""
+    ones, still = torch.ones((1, 2, 2), dtype=dtype), torch.zeros((1, 2), dtype=torch.float64)
+    batch_of(ones, torch.zeros((1, 1, 4, 4), dtype=dtype.to_real()), still, ones[:0], None, np.ones((1, 2, 2), np.uint8),
+             Camera(frame=(2, 2), corner=(0, 0), mask=torch.ones(2, 2)), Loss(), (True, True, False, False, False))
+
+
 def _planes(spectra: Tensor, stride: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Real and imaginary parts (n, length) of spectra (n, y, x), rows of `stride`."""
     count, ny, nx = spectra.shape
