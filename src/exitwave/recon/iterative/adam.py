@@ -37,9 +37,9 @@ class Adam:
     """Kingma & Ba, arXiv 1412.6980, with one step length a leaf, falling as a cosine to `last` of itself over `iterations`.
 
     `rates` are in the leaf's own units (modes: parts of their root mean square inside the aperture; aberrations: rad at the aperture's edge;
-    background: parts of a pixel's mean counts); positions and lines without one get the rate with which they can move by `REACH_PX` in `iterations`,
-    however many. `begin` says after how many iterations a leaf
-    starts to move; `constraints` act after every iteration. `batch` patterns make a step.
+    background: parts of a pixel's mean counts), taken anew for each iteration; positions and lines without one get the rate with which they can move
+    by `REACH_PX` in `iterations`, however many. `begin` says after how many iterations a leaf starts to move, `constraints` act after every one,
+    `batch` patterns make a step.
     """
 
     iterations: int
@@ -62,10 +62,11 @@ class Adam:
         order = seen[torch.from_numpy(generator_at(self.seed, state.iteration).permutation(len(seen)))]
         moving = [name for name in problem.free if state.iteration >= self.begin.get(name, 0)]
         total, slow = 0.0, {name: torch.zeros_like(state.leaves[name]) for name in moving if name in REACH_PX}
+        lengths = {name: self._length(problem, state, name) for name in moving}
         for index in order.split(self.batch):
-            total += self._batch(problem, state, index, len(seen), moving, slow)
+            total += self._batch(problem, state, index, len(seen), lengths, slow)
         for name, gradient in slow.items():
-            self._move(problem, state, name, gradient)
+            self._move(state, name, gradient, lengths[name])
         for constraint in self.constraints:
             state.leaves.update(constraint(problem.setup, state.leaves, state.iteration))
         figures = {"loss": total / len(seen), **self._held(problem, state.leaves)}
@@ -74,22 +75,24 @@ class Adam:
     def finish(self, problem: Problem, state: State) -> Leaves:
         return {name: value.detach().clone() for name, value in state.leaves.items()}
 
-    def _batch(self, problem: Problem, state: State, index: Tensor, patterns: int, moving: list[str], slow: dict[str, Tensor]) -> float:
-        leaves = {name: value.detach().requires_grad_(name in moving) for name, value in state.leaves.items()}
+    def _batch(
+        self, problem: Problem, state: State, index: Tensor, patterns: int, lengths: Mapping[str, float | Tensor], slow: dict[str, Tensor]
+    ) -> float:
+        leaves = {name: value.detach().requires_grad_(name in lengths) for name, value in state.leaves.items()}
         loss = loss_of(problem, leaves, index, read_at(problem.frames, index))
         share = len(index) / patterns
         priced = loss + share * sum((penalty(leaves) for penalty in problem.penalties), torch.zeros((), dtype=loss.dtype))
-        gradients = torch.autograd.grad(priced, [leaves[name] for name in moving], allow_unused=True)
-        for name, gradient in zip(moving, gradients, strict=True):
+        gradients = torch.autograd.grad(priced, [leaves[name] for name in lengths], allow_unused=True)
+        for name, gradient in zip(lengths, gradients, strict=True):
             if gradient is None:
                 continue
             if name in slow:
                 slow[name] += gradient
             else:
-                self._move(problem, state, name, gradient)
+                self._move(state, name, gradient, lengths[name])
         return float(loss.detach())
 
-    def _move(self, problem: Problem, state: State, name: str, gradient: Tensor) -> None:
+    def _move(self, state: State, name: str, gradient: Tensor, length: float | Tensor) -> None:
         """One step of one leaf, in place."""
         first, second, (b1, b2) = state.first[name], state.second[name], self.betas
         state.steps[name] += 1
@@ -98,12 +101,14 @@ class Adam:
         square = flat.square().sum(-1) if gradient.is_complex() else flat.square()
         second.mul_(b2).add_(square, alpha=1 - b2)
         n = state.steps[name]
-        rate: float | Tensor = self._rate(name) * self._decay(state.iteration)
-        if name in SCALES:
-            rate = rate * SCALES[name](problem, state.leaves)
         root = second.sqrt().div_((1 - b2**n) ** 0.5)
         root += 1e-8 * float(root.max()) + 1e-30
-        state.leaves[name] -= first * (rate / (1 - b1**n) / root)
+        state.leaves[name] -= first * (length / (1 - b1**n) / root)
+
+    def _length(self, problem: Problem, state: State, name: str) -> float | Tensor:
+        """Of this iteration's steps, in the leaf's units."""
+        rate = self._rate(name) * self._decay(state.iteration)
+        return rate * SCALES[name](problem, state.leaves) if name in SCALES else rate
 
     def _rate(self, name: str) -> float:
         if name in self.rates or name not in REACH_PX:
