@@ -15,7 +15,7 @@ from exitwave.core.fft import fft2, ifft2
 from exitwave.data import ArrayFrames
 from exitwave.flow import Solver, iterate, solve
 from exitwave.optics import fresnel
-from exitwave.recon.iterative.adam import Adam
+from exitwave.recon.iterative.adam import Adam, State
 from exitwave.recon.iterative.constraints import centred_positions, flat_mean, inside_aperture
 from exitwave.recon.iterative.epie import EPIE
 from exitwave.recon.iterative.lbfgs import LBFGS
@@ -333,3 +333,23 @@ def test_positions_and_lines_come_home_in_any_number_of_iterations(name: str, of
     _, found = fit(replace(problem, frames=frames, leaves=start, free=("phase", name)), Adam(iterations=iterations), iterations)
     left = found[name] - wrong
     assert float((left - left.mean(0)).std()) < 0.25 * float(wrong.std())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.complex128])
+@pytest.mark.parametrize("shape", [(3, 5), (1, 700, 431)], ids=["few", "many"])
+def test_steps_in_two_passes_are_those_of_the_formula(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    """Adam's compiled passes against torch's operations, which a leaf whose numbers do not lie one behind the other takes."""
+    draws = torch.Generator().manual_seed(1)
+    start, slopes = torch.randn(shape, dtype=dtype, generator=draws), [torch.randn(shape, dtype=dtype, generator=draws) for _ in range(3)]
+    made = []
+    for leaf in (start.clone(), start.mT.contiguous().mT):
+        zeros = torch.zeros_like(leaf)
+        square = torch.zeros(shape, dtype=dtype.to_real())
+        state = State(leaves={"phase": leaf}, first={"phase": zeros}, second={"phase": square}, steps={"phase": 0}, iteration=0)
+        for gradient in slopes:
+            Adam(iterations=5)._move(state, "phase", gradient, 0.02)
+        made.append((state.leaves["phase"], state.first["phase"], state.second["phase"]))
+    assert made[0][0].is_contiguous() and not made[1][0].is_contiguous()
+    rtol, atol = (1e-5, 1e-6) if dtype.to_real() == torch.float32 else (1e-13, 1e-14)
+    assert all(torch.allclose(mine, other, rtol=rtol, atol=atol) for mine, other in zip(*made, strict=True))
+    assert not torch.equal(made[0][0], start)

@@ -17,12 +17,14 @@ from exitwave.data import ArrayFrames, Calibration, Quantity
 from exitwave.recon.iterative.adam import Adam
 from exitwave.recon.iterative.certainty import certainty
 from exitwave.recon.iterative.constraints import centred_positions, inside_aperture, orthogonal_modes
+from exitwave.recon.iterative.fused import get_ready
 from exitwave.recon.iterative.lbfgs import LBFGS
 from exitwave.recon.iterative.losses import Loss
 from exitwave.recon.iterative.problem import Problem, positions_of
 from exitwave.recon.iterative.setup import set_up, start_modes
 
 set_threads(int(sys.argv[1]))
+get_ready()  # the first time after an installation it compiles
 held = {}
 fit = {}
 

@@ -64,6 +64,8 @@ class _Likelihood(torch.autograd.Function):
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         s = ctx.sums
         grown = s.modes, s.phase, s.positions, s.kernels, s.background, getattr(s, "mtf", None)
+        if float(outer) == 1.0:
+            return (*grown, None, None, None)
         return (*(None if grad is None else grad * outer.to(grad.real.dtype) for grad in grown), None, None, None)
 
 
