@@ -61,59 +61,34 @@ def batch_of(
     wanted: tuple[bool, ...],
 ) -> Gradients:
     """As `adjoint.negative_log_likelihood`, on the processor; `wanted` in the order of its tensors."""
-    for_modes, for_phase, for_positions, for_kernels, for_background = (bool(w) for w in wanted[:5])
-    (nm, ny, nx), (configs, slices, tall, wide) = modes.shape, phase.shape
-    for_kernels, absorbs = for_kernels and len(kernels) > 0, for_phase and phase.is_complex()
-    real = modes.real.numpy().dtype
-    stride_x, stride_y = padded(nx), padded(ny)
-    b, layers = len(positions_px), configs * slices
+    (nm, ny, nx), (configs, slices, tall, wide), (ky, kx) = modes.shape, phase.shape, camera.frame
+    for_modes, for_phase, for_positions, for_kernels, for_background = wanted[0], wanted[1], wanted[2], wanted[3] and slices > 1, wanted[4]
+    absorbs, b, real = for_phase and phase.is_complex(), len(positions_px), modes.real.numpy().dtype
+    asked = for_modes, for_phase, absorbs, for_positions, for_kernels, for_background
     room = room_for(b, nm, configs, slices, (ny, nx), real.itemsize, kernels=for_kernels, absorbs=absorbs)
-    groups, slots, length, together = room.groups, room.slots, room.length, room.together
-    n, (ky, kx) = ny * nx, camera.frame
-    pixels = -(-ky * kx // LANES) * LANES
-    modes_ri = _planes(modes / n**0.5, stride_x, length)
-    kernels_ri = _planes(kernels / n, stride_x, length)
-    field = _field(phase, real)
-    whole = torch.round(positions_px)
-    half = torch.tensor([ny // 2, nx // 2], dtype=torch.float64)
-    starts = (whole - half).to(torch.int64).numpy()
-    shifts = (positions_px - whole + half).to(torch.float64).numpy()
-    planes, lines = np.empty((groups, 2, slots, length), real), np.zeros((groups, 4, max(pixels, stride_x, stride_y) + LANES), real)
-    ramps = np.zeros((groups, 4, max(stride_x, stride_y)), real)
-    sum_modes = np.zeros((groups, 2, nm, length if for_modes else 1), real)
-    sum_kernels = np.zeros((groups, 2, max(1, slices - 1), length if for_kernels else 1), real)
-    sum_background = np.zeros((groups, pixels if for_background else 1), real)
-    gradient = np.zeros((2 if absorbs else 1, layers, wide * tall), real) if for_phase else None
-    losses, places = np.zeros(b), np.zeros((b, 2))
-    slope_im = np.empty((together, layers, length), real)
-    slope_re = np.empty((together if absorbs else 1, layers, length if absorbs else 1), real)
-    mask, below = _pixels(camera.mask, pixels, real), _pixels(background, pixels, real)
-    uy, ux = np.fft.fftfreq(ny), np.zeros(stride_x, real)
-    ux[:nx] = np.fft.fftfreq(nx)
-    grids = (ny, nx, stride_x, stride_y, *stages(ny, real), *stages(nx, real))
-    for first in range(0, b, together):
-        part = slice(first, min(b, first + together))
-        seen = np.empty((len(starts[part]), pixels), real)
-        seen[:, ky * kx :] = 0
-        np.copyto(seen[:, : ky * kx], plain(counts[part]).reshape(-1, ky * kx), casting="unsafe")
-        model = _fused.Model(*modes_ri, *kernels_ri, *field, (wide, tall), starts[part], shifts[part], grids, uy, ux)
-        frames = _fused.Seen(
-            seen, mask, below, (ky, kx), camera.corner, camera.samples, _fused.POISSON if loss.kind == "poisson" else 1, real.type(loss.floor),
-            real.type(shift_of(loss)), loss.dispersion,
-        )
-        made = _fused.Made(losses[part], sum_modes, sum_kernels, sum_background, slope_im, slope_re, places[part])
-        work = (model, frames, made, _fused.Desk(planes, lines, ramps), (for_modes, for_phase, absorbs, for_positions, for_kernels, for_background))
-        together_on(groups, lambda low, high, work=work: _fused.likelihood(low, high, *work))
-        for i, slope in enumerate((slope_im, slope_re)[: 0 if gradient is None else len(gradient)]):
-            under = (BANDS, slope[: len(seen)], starts[part], (ny, nx), stride_y, gradient[i], (wide, tall))
+    model, frames = _model(modes, phase, positions_px, kernels, room), _seen(background, camera, loss, real)
+    whole = _made(model, room, b, len(frames.mask), asked)
+    strides, pixels = (model.grids[2], model.grids[3]), len(frames.mask)
+    lines = np.zeros((room.groups, 4, max(pixels, *strides) + LANES), real)
+    desk = _fused.Desk(np.empty((room.groups, 2, room.slots, room.length), real), lines, np.zeros((room.groups, 4, max(strides)), real))
+    gradient = np.zeros((2 if absorbs else 1, configs * slices, wide * tall), real) if for_phase else None
+    for first in range(0, b, room.together):
+        part = slice(first, min(b, first + room.together))
+        here = model._replace(starts=model.starts[part], shifts=model.shifts[part])
+        made = whole._replace(losses=whole.losses[part], places=whole.places[part])
+        work = here, frames._replace(counts=_lines_of(counts[part], pixels, real)), made, desk, asked
+        together_on(room.groups, lambda low, high, work=work: _fused.likelihood(low, high, *work))
+        for i, slope in enumerate((made.slope_im, made.slope_re)[: 0 if gradient is None else len(gradient)]):
+            under = BANDS, slope[: len(here.starts)], here.starts, (ny, nx), strides[1], gradient[i], (wide, tall)
             together_on(BANDS, lambda low, high, under=under: _fused.deposit(low, high, *under))
+    n = ny * nx
     return Gradients(
-        loss=float(losses.sum()),
-        modes=_waves(sum_modes.sum(0), (ny, nx), stride_x) * (2 / n**0.5) if for_modes else None,
+        loss=float(whole.losses.sum()),
+        modes=_waves(whole.modes.sum(0), (ny, nx), strides[0]) * (2 / n**0.5) if for_modes else None,
         phase=None if gradient is None else _laid_back(gradient, (configs, slices, wide, tall)),
-        positions=torch.from_numpy(4 * pi * places) if for_positions else None,
-        kernels=_waves(sum_kernels.sum(0), (ny, nx), stride_x) * (2 / n) if for_kernels else None,
-        background=torch.from_numpy(sum_background.sum(0)[: ky * kx].reshape(ky, kx)) if for_background else None,
+        positions=torch.from_numpy(4 * pi * whole.places) if for_positions else None,
+        kernels=_waves(whole.kernels.sum(0), (ny, nx), strides[0]) * (2 / n) if for_kernels else None,
+        background=torch.from_numpy(whole.background.sum(0)[: ky * kx].reshape(ky, kx)) if for_background else None,
     )
 
 
@@ -122,6 +97,53 @@ def get_ready(dtype: torch.dtype = torch.complex64) -> None:
     ones, still = torch.ones((1, 2, 2), dtype=dtype), torch.zeros((1, 2), dtype=torch.float64)
     batch_of(ones, torch.zeros((1, 1, 4, 4), dtype=dtype.to_real()), still, ones[:0], None, np.ones((1, 2, 2), np.uint8),
              Camera(frame=(2, 2), corner=(0, 0), mask=torch.ones(2, 2)), Loss(), (True, True, False, False, False))
+
+
+def _model(modes: Tensor, phase: Tensor, positions_px: Tensor, kernels: Tensor, room: Room) -> _fused.Model:
+    """Everything that patterns are made from, laid out. Another layout or type of an array would be compiled anew."""
+    _, ny, nx = modes.shape
+    real, n, stride_x = modes.real.numpy().dtype, ny * nx, padded(nx)
+    whole, half = torch.round(positions_px), torch.tensor([ny // 2, nx // 2], dtype=torch.float64)
+    ux = np.zeros(stride_x, real)
+    ux[:nx] = np.fft.fftfreq(nx)
+    return _fused.Model(
+        *_planes(modes / n**0.5, stride_x, room.length), *_planes(kernels / n, stride_x, room.length), *_field(phase, real),
+        sides=(phase.shape[3], phase.shape[2]), starts=np.ascontiguousarray((whole - half).to(torch.int64).numpy()),
+        shifts=np.ascontiguousarray((positions_px - whole + half).to(torch.float64).numpy()),
+        grids=(ny, nx, stride_x, padded(ny), *stages(ny, real), *stages(nx, real)), uy=np.fft.fftfreq(ny), ux=ux,
+    )
+
+
+def _seen(background: Tensor | None, camera: Camera, loss: Loss, real: np.dtype) -> _fused.Seen:
+    """The camera and what its pixels cost, the counts still to come."""
+    (ky, kx), (cy, cx) = camera.frame, camera.corner
+    pixels = -(-ky * kx // LANES) * LANES
+    return _fused.Seen(
+        counts=np.empty((0, pixels), real), mask=_pixels(camera.mask, pixels, real), background=_pixels(background, pixels, real), shape=(ky, kx),
+        corner=(int(cy), int(cx)), samples=int(camera.samples), kind=_fused.POISSON if loss.kind == "poisson" else 1, floor=real.type(loss.floor),
+        shift=real.type(shift_of(loss)), dispersion=float(loss.dispersion),
+    )
+
+
+def _made(model: _fused.Model, room: Room, b: int, pixels: int, asked: tuple[bool, ...]) -> _fused.Made:
+    """Room for results; one number where a kind of them is not asked for."""
+    for_modes, _, absorbs, _, for_kernels, for_background = asked
+    (configs, slices), real, groups, length = model.field_r.shape[:2], model.field_r.dtype, room.groups, room.length
+    return _fused.Made(
+        losses=np.zeros(b), modes=np.zeros((groups, 2, len(model.modes_r), length if for_modes else 1), real),
+        kernels=np.zeros((groups, 2, max(1, slices - 1), length if for_kernels else 1), real),
+        background=np.zeros((groups, pixels if for_background else 1), real), slope_im=np.empty((room.together, configs * slices, length), real),
+        slope_re=np.empty((room.together if absorbs else 1, configs * slices, length if absorbs else 1), real), places=np.zeros((b, 2)),
+    )
+
+
+def _lines_of(counts: np.ndarray, pixels: int, real: np.dtype) -> np.ndarray:
+    """Counts (b, ky, kx) as (b, pixels), zeros behind each."""
+    flat = plain(counts).reshape(len(counts), -1)
+    made = np.empty((len(flat), pixels), real)
+    made[:, flat.shape[1] :] = 0
+    np.copyto(made[:, : flat.shape[1]], flat, casting="unsafe")
+    return made
 
 
 def _planes(spectra: Tensor, stride: int, length: int) -> tuple[np.ndarray, np.ndarray]:
