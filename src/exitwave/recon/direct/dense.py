@@ -67,7 +67,7 @@ def reconstruct(
     qy, qx = scan_frequencies(g.scan, upsample)
     colours = checkerboard(g.frame)
     if method == "icom":
-        state = _from_moments(frames, g, optics, colours, upsample, memory_bytes, progress)
+        state = icom_sums(*icom_moments(frames, g, torch.from_numpy(colours), memory_bytes, progress), g, optics, upsample)
     else:
         state = Sums.zeros((qy.shape[0], qx.shape[1]))
         for stack in virtual_stacks(frames, pixels, memory_bytes, progress):
@@ -127,11 +127,8 @@ class Sums:
         return sum(self.totals)
 
 
-def _from_moments(
-    frames: FrameSource, g: Geometry, optics: Aperture, colours: np.ndarray, upsample: int, memory_bytes: int, progress: Progress
-) -> Sums:
-    """iCOM's sums from moments; only bright pixels respond to a weak phase, so the transfer is summed over those."""
-    moments, second = icom_moments(frames, g, torch.from_numpy(colours), memory_bytes, progress)
+def icom_sums(moments: Tensor, second: Tensor, g: Geometry, optics: Aperture, upsample: int) -> Sums:
+    """iCOM's sums from moments, as `icom_moments` gives them; only bright pixels respond to a weak phase, so the transfer is summed over those."""
     qy, qx = scan_frequencies(g.scan, upsample)
     half = torch.fft.rfft2(moments[:, :2])
     if upsample > 1:

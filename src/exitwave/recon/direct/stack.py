@@ -1,6 +1,7 @@
 """Virtual images: the scan seen by each detector pixel, gathered from the file in its own type."""
 
 from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,11 +27,20 @@ class VirtualStack:
     images: np.ndarray
 
 
+@runtime_checkable
+class ReadyImages(Protocol):
+    """A scan that has its virtual images ready beside its frames: nothing needs to be turned round."""
+
+    def images(self, pixels: np.ndarray) -> np.ndarray:
+        """The virtual images (n, Ry, Rx) of the detector pixels (n,)."""
+        ...
+
+
 def virtual_stacks(frames: FrameSource, pixels: np.ndarray, memory_bytes: int, progress: Progress = ignore) -> Iterator[VirtualStack]:
     """Blocks of virtual images that together hold every pixel of `pixels` once.
 
     One pass over the file where the whole stack fits into three quarters of the memory, else as many passes as needed; a pass reads every
-    frame and keeps only its own pixels.
+    frame and keeps only its own pixels. A source with `ReadyImages` is asked for these.
 
     Raises:
         InputError: NaN, or negative values in counted data; the frame is named.
@@ -40,6 +50,10 @@ def virtual_stacks(frames: FrameSource, pixels: np.ndarray, memory_bytes: int, p
     passes = -(-len(pixels) // room)
     parts = np.array_split(pixels, passes)
     for number, part in enumerate(parts):
+        if isinstance(frames, ReadyImages):
+            yield VirtualStack(pixels=part, images=frames.images(part))
+            progress((number + 1) * ry * rx, passes * ry * rx)
+            continue
         images = np.empty((len(part), ry * rx), frames.dtype)
         for chunk in checked(chunks(frames, memory_bytes // 8)):
             flat = chunk.frames.reshape(chunk.stop - chunk.start, -1)

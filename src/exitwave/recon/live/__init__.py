@@ -1,0 +1,10 @@
+"""Images of a scan that still runs, from single electrons: the same weights and results as the dense methods."""
+
+from exitwave.recon.live.columns import Rejected
+from exitwave.recon.live.cube import CountCube, CountedFrames, CubeState, counted, ended
+from exitwave.recon.live.detectors import DetectorState, LiveDetectors
+from exitwave.recon.live.moments import LiveMoments, MomentState, centre_of_mass
+from exitwave.recon.live.phase import LivePhase, live_phase, looked_at
+
+__all__ = ["CountCube", "CountedFrames", "CubeState", "DetectorState", "LiveDetectors", "LiveMoments", "LivePhase", "MomentState", "Rejected",
+           "centre_of_mass", "counted", "ended", "live_phase", "looked_at"]
