@@ -6,33 +6,48 @@ Events that have no place are counted in `rejected` (3,): no scan position, no d
 import numba
 import numpy as np
 
+BLOCK = 512  # events whose places are found before any is added: without branches in between, more of them are under way at a time
+
+
+@numba.njit(cache=True, nogil=True)
+def _find(place, stride, cells, rows, position, pixel):
+    """place[i] = rows[pixel] stride + position; -1, -2 or -3 for an event without scan position, detector pixel or row."""
+    size, end = np.uint64(len(rows)), np.uint64(cells)
+    for i in range(len(position)):
+        p = np.uint64(np.int64(position[i]))  # negative ones become huge
+        k = np.uint64(np.int64(pixel[i]))
+        row = rows[k if k < size else np.uint64(0)]
+        why = np.int64(-1) if p >= end else np.int64(-2) if k >= size else np.int64(-3)
+        place[i] = row * stride + np.int64(p) if (p < end) & (k < size) & (row >= 0) else why
+
+
+@numba.njit(cache=True, nogil=True)
+def _add(flat, place, events, top, rejected):
+    """One more at each of the first places, until a count is at `top`: the number of events done."""
+    for i in range(events):
+        if place[i] >= 0:
+            at = np.uint64(place[i])
+            now = flat[at]
+            if now == top:
+                return i
+            flat[at] = now + np.uint64(1)
+        else:
+            rejected[-1 - place[i]] += 1
+    return events
+
 
 @numba.njit(cache=True, nogil=True)
 def add_counts(flat, stride, cells, rows, position, pixel, first, top, rejected):
     """flat[rows[pixel] stride + position] += 1 from event `first` on. The number of events done: fewer than all where a count is at `top` already."""
-    off_scan = off_frame = unseen = 0
-    done = len(position)
-    for i in range(first, len(position)):
-        p = np.int64(position[i])
-        k = np.int64(pixel[i])
-        if p < 0 or p >= cells:
-            off_scan += 1
-        elif k < 0 or k >= len(rows):
-            off_frame += 1
-        else:
-            row = rows[np.uint64(k)]
-            if row < 0:
-                unseen += 1
-            else:
-                at = np.uint64(row * stride + p)
-                if flat[at] == top:
-                    done = i
-                    break
-                flat[at] += 1
-    rejected[0] += off_scan
-    rejected[1] += off_frame
-    rejected[2] += unseen
-    return done
+    place = np.empty(BLOCK, np.int64)
+    while first < len(position):
+        p, k = position[first : first + BLOCK], pixel[first : first + BLOCK]
+        _find(place, stride, cells, rows, p, k)
+        done = _add(flat, place, len(p), top, rejected)
+        first += done
+        if done < len(p):
+            break
+    return first
 
 
 @numba.njit(inline="always")
@@ -48,35 +63,23 @@ def _mixed(number, key):
 def add_dealt(flat, stride, cells, rows, position, pixel, first, top, rejected, half, number, key):
     """As `add_counts`, but event i, the (number + i)-th of its stream, goes to one of two sets of rows that lie `half` cells apart, by a hash of
     its number."""
-    off_scan = off_frame = unseen = 0
-    done = len(position)
-    bits = np.uint64(0)
-    for i in range(first, len(position)):
-        n = np.uint64(number + i)
-        if i == first or (n & np.uint64(63)) == 0:
-            bits = _mixed(n >> np.uint64(6), key) >> (n & np.uint64(63))
-        side = np.int64(bits & np.uint64(1))
-        bits >>= np.uint64(1)
-        p = np.int64(position[i])
-        k = np.int64(pixel[i])
-        if p < 0 or p >= cells:
-            off_scan += 1
-        elif k < 0 or k >= len(rows):
-            off_frame += 1
-        else:
-            row = rows[np.uint64(k)]
-            if row < 0:
-                unseen += 1
-            else:
-                at = np.uint64(side * half + row * stride + p)
-                if flat[at] == top:
-                    done = i
-                    break
-                flat[at] += 1
-    rejected[0] += off_scan
-    rejected[1] += off_frame
-    rejected[2] += unseen
-    return done
+    place = np.empty(BLOCK, np.int64)
+    while first < len(position):
+        p, k = position[first : first + BLOCK], pixel[first : first + BLOCK]
+        _find(place, stride, cells, rows, p, k)
+        bits = np.uint64(0)
+        for i in range(len(p)):
+            n = np.uint64(number + first + i)
+            if i == 0 or (n & np.uint64(63)) == 0:
+                bits = _mixed(n >> np.uint64(6), key) >> (n & np.uint64(63))
+            if place[i] >= 0:
+                place[i] += half * np.int64(bits & np.uint64(1))
+            bits >>= np.uint64(1)
+        done = _add(flat, place, len(p), top, rejected)
+        first += done
+        if done < len(p):
+            break
+    return first
 
 
 @numba.njit(cache=True, nogil=True)

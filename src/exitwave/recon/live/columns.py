@@ -5,8 +5,6 @@ import numpy as np
 from exitwave.core import record
 from exitwave.data import EventChunk
 
-NATIVE = frozenset("ihlqIHLQ")  # types of columns that are read as they are; others become int64
-
 
 @record
 class Rejected:
@@ -23,10 +21,6 @@ class Rejected:
 
 
 def columns(chunk: EventChunk) -> tuple[np.ndarray, np.ndarray]:
-    """Position and pixel in the machine's byte order, without gaps."""
-    return _plain(chunk.position), _plain(chunk.pixel)
-
-
-def _plain(column: np.ndarray) -> np.ndarray:
-    kind = column.dtype.newbyteorder("=")
-    return np.ascontiguousarray(column, kind if kind.char in NATIVE else np.int64)
+    """Position and pixel in one of two types: 32 bits where both have them, else 64."""
+    kind = np.int32 if chunk.position.dtype == np.int32 and chunk.pixel.dtype == np.int32 else np.int64
+    return np.ascontiguousarray(chunk.position, kind), np.ascontiguousarray(chunk.pixel, kind)
