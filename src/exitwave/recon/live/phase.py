@@ -19,6 +19,8 @@ from exitwave.recon.direct.weights import WHOLE_DETECTOR
 from exitwave.recon.live.cube import CountCube, CubeState, Half, counted, ended, share_reached
 from exitwave.recon.live.reach import Fill
 
+NOT_LINEAR = frozenset({"wiener", "wdd"})
+
 
 @record
 class LivePhase:
@@ -66,7 +68,12 @@ class LivePhase:
         image = self._image(state, None)
         if self.cube.sets == 1:
             return image
-        return replace(image, halves=(self._image(state, 0).image, self._image(state, 1).image))
+        first = self._image(state, 0)
+        if self.method in NOT_LINEAR or self.fill == "events" or first.electrons == image.electrons:
+            return replace(image, halves=(first.image, self._image(state, 1).image))
+        # Each image is over its own electrons: what the first half has not, the second has.
+        rest = (image.electrons * image.image - first.electrons * first.image) / (image.electrons - first.electrons)
+        return replace(image, halves=(first.image, rest))
 
     def finish(self, state: CubeState) -> DirectImage:
         return self.view(ended(state))
