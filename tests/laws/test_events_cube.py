@@ -209,7 +209,7 @@ def test_a_scan_half_done_has_no_background(method: str, upsample: int, order: s
     random = np.random.default_rng(4)
     lit = (frames.array.mean((0, 1)) > 0.5) * np.rint(random.normal(30, 3, shape[2:])).clip(1)
     array = np.broadcast_to(lit.astype(np.uint16), shape)
-    scan = half_way(array, ranks, 23 * 13 + 5)
+    scan = half_way(array, ranks, 11 * 28 + 9)  # within a row that a serpentine scans backwards
     specimen = float(image(live(frames, g), g, method, upsample=upsample).image.std())
     for fill in ("reached", "events", "none"):
         phase = replace(live_phase(g, method, upsample=upsample, dtype=torch.complex128, order=ranks), fill=fill, finite_pixels=False)
@@ -304,7 +304,7 @@ def test_each_half_is_the_image_of_its_own_events(method: str) -> None:
     state = fed(phase.cube, half_way(frames.array, np.arange(588).reshape(21, 28), 400), seed=None)
     found = phase.view(state)
     for half, made in zip((0, 1), found.halves, strict=True):
-        alone = reconstruct(counted(phase.cube, state, half), g, method, dtype=torch.complex128)
+        alone = reconstruct(counted(phase.cube, state, half), g, method, dtype=torch.complex128, dispersion=400 / 588)
         assert worst(made, alone.image) < 1e-11
 
 

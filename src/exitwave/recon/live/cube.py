@@ -163,7 +163,7 @@ class CountedFrames:
         missing = self.pixels[np.minimum(rows, len(self.pixels) - 1)] != pixels
         if missing.any():
             raise InputError("a detector pixel was not counted", got=int(pixels[missing][0]), remedy="count all pixels that the method looks at")
-        together = len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all()
+        together = len(rows) > 0 and bool((np.diff(rows) == 1).all())
         return self._cells(slice(rows[0], rows[-1] + 1) if together else rows, slice(None)).reshape(len(pixels), *self.shape[:2])
 
     def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
