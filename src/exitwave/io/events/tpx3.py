@@ -27,7 +27,7 @@ import numpy as np
 
 from exitwave.core.errors import FormatError, InputError
 from exitwave.core.records import record
-from exitwave.data.events import UNKNOWN, EventChunk
+from exitwave.data.events import EventChunk
 from exitwave.io.events._kernels import FRAMES, LEFT, LOW, MEMORY, anchor, decode
 from exitwave.io.events._kernels import UNKNOWN as STRANGE
 from exitwave.io.events.packets import MAGIC
@@ -110,7 +110,7 @@ class Tpx3Stream:
             raise FormatError(f"{self.path} ends inside a chunk", got=f"{memory[LEFT]} packets are missing", remedy="copy it again")
 
     def chunks(self) -> Iterator[EventChunk]:
-        """Hits as `EventChunk`s: position -1 (see `exitwave.data.events.positions_of`), energy is the time over threshold in units of 25 ns.
+        """Hits as `EventChunk`s: position -1 (see `exitwave.io.streams.positions_from_lines`), energy is the time over threshold in units of 25 ns.
 
         Pixels count in C order on a chip of 256 x 256, and on from chip to chip: 65536 chip + 256 y + x. Errors as `blocks`.
         """
@@ -118,7 +118,7 @@ class Tpx3Stream:
             hits = block.hits
             pixel = (hits.chip.astype(np.int32) * CHIP_PIXELS + hits.y) * CHIP_PIXELS + hits.x
             nanoseconds = (hits.time_ticks * 25 + 48) // 96
-            yield EventChunk(position=np.full(len(hits), UNKNOWN, np.int64), pixel=pixel, time_ns=nanoseconds, energy=hits.tot)
+            yield EventChunk(position=np.full(len(hits), -1, np.int64), pixel=pixel, time_ns=nanoseconds, energy=hits.tot)
 
     def _fill(self, file: RawIOBase, buffer: np.ndarray, done: int) -> int:
         view, got = memoryview(buffer).cast("B"), 0
