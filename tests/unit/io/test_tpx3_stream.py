@@ -136,8 +136,8 @@ def test_single_wrong_times_do_not_move_the_clock() -> None:
     wrong = np.flatnonzero(rng.random(3000) < 0.02)
     wrong = wrong[np.diff(wrong, prepend=-9) > 3]
     words = [hit(1, 2, 3, int(t)) for t in times]
-    for i in wrong:
-        words[i] = hit(9, 9, 9, int(rng.integers(0, 2**34)))
+    for i in wrong:  # arbitrary, or as far behind as a hit can seem to be: what follows would then seem to be before it
+        words[i] = hit(9, 9, 9, int(rng.integers(0, 2**34)) if i % 2 else int(times[i]) + 2**33 + 2_000_000)
     right = np.delete(np.arange(3000), wrong)
     got, _ = read([raw(words)], one_chip())
     assert len(wrong) > 20
