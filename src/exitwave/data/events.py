@@ -11,29 +11,31 @@ from exitwave.core.errors import InputError
 
 @record
 class EventChunk:
-    """Electrons (n,) in the order of their arrival at the reader, which need not be that of time.
+    """Electrons in the order in which they were recorded, one row each, which need not be that of time.
 
-    `position`: scan position as a flat index (y Rx + x), -1 where the beam was on none (flyback, before the scan). `pixel`: flat index (ky kx_count +
-    kx) of the detector. `time_ns`: since the stream's beginning. `energy`: the detector's own measure (time over threshold), where it gives one.
+    `position` (n,) counts scan positions in C order, -1 where the beam was on none or no line has claimed it; `pixel` (n,) detector pixels in C
+    order. `time_ns` (n,): the time of arrival, rounded to the nanosecond. `energy` (n,) where the detector measures one, in the unit that the stream states;
+    `subpixel` (n, 2): the offset (y, x) from the pixel's middle where hits were centred.
 
     Raises:
-        InputError: columns of different lengths, or that are no integers.
+        InputError: columns of different lengths; positions, pixels or times that are no integers.
     """
 
     position: np.ndarray
     pixel: np.ndarray
     time_ns: np.ndarray | None = None
     energy: np.ndarray | None = None
+    subpixel: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("position", "pixel", "time_ns", "energy"):
+        for name in ("position", "pixel", "time_ns", "energy", "subpixel"):
             column = getattr(self, name)
             if column is None:
                 continue
-            if column.dtype.kind not in "iu":
-                raise InputError(f"{name} of events must be integers", got=str(column.dtype))
-            if column.shape != (len(self.position),):
-                raise InputError(f"{name} of events is a column as long as the others", expected=f"({len(self.position)},)", got=column.shape)
+            if name in ("position", "pixel", "time_ns") and column.dtype.kind not in "iu":
+                raise InputError(f"the column {name} of events holds no integers", got=str(column.dtype))
+            if len(column) != len(self.position):
+                raise InputError(f"columns of events differ in length: {name}", expected=len(self.position), got=len(column))
 
     def __len__(self) -> int:
         return len(self.position)
