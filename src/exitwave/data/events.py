@@ -14,8 +14,8 @@ class EventChunk:
     """Electrons in the order in which they were recorded, one row each, which need not be that of time.
 
     `position` (n,) counts scan positions in C order, -1 where the beam was on none or no line has claimed it; `pixel` (n,) detector pixels in C
-    order. `time_ns` (n,): the time of arrival, rounded to the nanosecond. `energy` (n,) where the detector measures one, in the unit that the stream states;
-    `subpixel` (n, 2): the offset (y, x) from the pixel's middle where hits were centred.
+    order. `time_ns` (n,): the time of arrival, rounded to the nanosecond. `energy` (n,) where the detector measures one, in the unit that the stream
+    states; `subpixel` (n, 2): the offset (y, x) from the pixel's middle where hits were centred.
 
     Raises:
         InputError: columns of different lengths; positions, pixels or times that are no integers.
