@@ -18,13 +18,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve e
 
 
 def checked_modules(source: Path = SOURCE) -> Iterator[str]:
-    """Every module of the package but those that begin with _, which numba compiles and no hook may touch.
+    """Every module of the package but those that begin with one _, which numba compiles and no hook may touch.
 
     The hook takes a name as a prefix, so only modules are listed, never packages: a package would bring its compiled ones along.
     """
     for path in sorted((source / "exitwave").rglob("*.py")):
         parts = path.relative_to(source).with_suffix("").parts
-        if not parts[-1].startswith("_"):
+        if parts[-1] == "__main__" or not parts[-1].startswith("_"):
             yield ".".join(parts)
 
 

@@ -110,9 +110,9 @@ def test_optics_keep_less_than_half_of_what_electrons_carry(small: Scene) -> Non
 def test_a_row_of_truth_tells_what_was_found_and_the_way_there(small: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EXITWAVE_PEERS", str(tmp_path))
     trials = [iterative_truth.Trial(made=small, file=tmp_path / "counts.npz", dose=1e6, seed=1, positions=True)]
-    row = completed(iterative_truth.row_of("film", iterative_truth.ours(marks=(2, 8), oversample=1), trials, 1))
+    row = completed(iterative_truth.row_of("film", iterative_truth.ours(marks=(2, 20), oversample=1), trials, 1))
     assert 0.5 < row["slope"] < 1.2 and row["corr"] > 0.8 and row["error_ours"] == row["rmse_rad"] == row["bound_rad"] * row["rmse_over_bound"]
     assert row["positions_A_before"] == pytest.approx(0.1, rel=0.15) and row["positions_A"] < row["positions_A_before"]
-    assert [step["iterations"] for step in row["way"]] == [2, 8] and row["way"][1]["rmse_rad"] < row["way"][0]["rmse_rad"]
+    assert [step["iterations"] for step in row["way"]] == [2, 20] and row["way"][1]["rmse_rad"] < row["way"][0]["rmse_rad"]
     absent = iterative_truth.row_of("film", iterative_truth.THEIRS[0], trials, 1)
     assert "make peers PEERS=quantem" in absent["note"] and "slope" not in absent
