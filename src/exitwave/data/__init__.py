@@ -2,8 +2,8 @@
 
 from exitwave.data.calibration import MISSING, Calibration, Quantity, calibration_from_json
 from exitwave.data.dataset import ArrayFrames, Dataset4D, FrameSource
-from exitwave.data.events import EventChunk, EventStream
+from exitwave.data.events import Chunk, EventChunk, EventStream, FrameChunk, LiveStream
 from exitwave.data.signal import Axis, ItemSource, Signal, items_of
 
-__all__ = ["MISSING", "ArrayFrames", "Axis", "Calibration", "Dataset4D", "EventChunk", "EventStream", "FrameSource", "ItemSource", "Quantity",
-           "Signal", "calibration_from_json", "items_of"]
+__all__ = ["MISSING", "ArrayFrames", "Axis", "Calibration", "Chunk", "Dataset4D", "EventChunk", "EventStream", "FrameChunk", "FrameSource",
+           "ItemSource", "LiveStream", "Quantity", "Signal", "calibration_from_json", "items_of"]

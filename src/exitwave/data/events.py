@@ -1,7 +1,7 @@
-"""Single electrons as they arrive: columns of integers, and sources of them that have no known end."""
+"""Single electrons and frames as they arrive, and sources of them that have no known end."""
 
-from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -41,10 +41,54 @@ class EventChunk:
         return len(self.position)
 
 
+@record
+class FrameChunk:
+    """Frames (n, ky, kx) in their detector's own type as they arrive, each at its scan position (n,) in C order, -1 where the beam was on none.
+
+    Raises:
+        InputError: not one integer position for each frame.
+    """
+
+    position: np.ndarray
+    frames: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 3 or self.position.shape != (len(self.frames),):
+            raise InputError("frames (n, ky, kx) need a position (n,) each", expected=f"({len(self.frames)},)", got=self.position.shape)
+        if self.position.dtype.kind not in "iu":
+            raise InputError("the positions of frames are no integers", got=str(self.position.dtype))
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+
+Chunk: TypeAlias = EventChunk | FrameChunk
+
+
 @runtime_checkable
 class EventStream(Protocol):
-    """A source of events without a known end: a file that grows, a socket, a replay."""
+    """A source of events or frames without a known end: a file that grows, a socket, a replay."""
 
-    def chunks(self) -> Iterator[EventChunk]:
-        """Events as they come; each chunk belongs to the caller."""
+    def chunks(self) -> Iterator[Chunk]:
+        """What comes, as it comes; each chunk belongs to the caller. An empty chunk says that the source waits for more."""
+        ...
+
+
+@runtime_checkable
+class LiveStream(EventStream, Protocol):
+    """A stream that knows its geometry before the first chunk and what it could not use."""
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """The detector's (ky, kx)."""
+        ...
+
+    @property
+    def scan(self) -> tuple[int, int] | None:
+        """The scan's (Ry, Rx) where the source says it."""
+        ...
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """What was not used so far, counted by reason in words for the user; reasons without a case are left out."""
         ...
