@@ -1,9 +1,9 @@
-"""One-pass methods whose input is single electrons: what `exitwave.flow.Accumulator` is for frames."""
+"""One-pass methods for what arrives, single electrons or frames: what `exitwave.flow.Accumulator` is for stored scans."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar, runtime_checkable
 
-from exitwave.data.events import EventChunk, EventStream
+from exitwave.data.events import Chunk, EventStream
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -12,18 +12,19 @@ R_co = TypeVar("R_co", covariant=True)
 
 @runtime_checkable
 class EventAccumulator(Protocol[S, R_co]):
-    """A one-pass method for events. The accumulator is a value; what grows is the state.
+    """A one-pass method for events and frames. The accumulator is a value; what grows is the state.
 
-    Adding may change the state in place and returns it. No event is fatal: those that belong to no scan position or to no counted pixel are numbers
-    in the state. `merge` joins the states of disjoint parts of a stream, may use up both, is associative and bitwise where canvases are integers.
-    `view` reads a result at any moment and never changes the state. `finish` is for a scan that ended: positions without events had none.
+    A frame is as many events as it has counts. Adding may change the state in place and returns it. No event is fatal: those that belong to no scan
+    position or to no counted pixel are numbers in the state. `merge` joins the states of disjoint parts of a stream, may use up both, is associative
+    and bitwise where canvases are integers. `view` reads a result at any moment and never changes the state. `finish` is for a scan that ended:
+    positions without events had none.
     """
 
     def start(self, shape: tuple[int, int, int, int]) -> S:
         """An empty state for a scan (Ry, Rx, ky, kx)."""
         ...
 
-    def add(self, state: S, chunk: EventChunk) -> S:
+    def add(self, state: S, chunk: Chunk) -> S:
         """The state with one chunk more."""
         ...
 
@@ -46,7 +47,7 @@ def ignore(events: int) -> None:
 
 def accumulate_events(stream: EventStream, accumulator: EventAccumulator[S, R], shape: tuple[int, int, int, int],
                       progress: Callable[[int], None] = ignore) -> R:
-    """Run a method over a stream (Ry, Rx, ky, kx) to its end; `progress(events)` is called after each chunk with their number so far."""
+    """Run a method over a stream (Ry, Rx, ky, kx) to its end; `progress(n)` is called after each chunk with the number of events or frames so far."""
     state, events = accumulator.start(shape), 0
     for chunk in stream.chunks():
         state = accumulator.add(state, chunk)

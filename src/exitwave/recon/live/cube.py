@@ -7,10 +7,11 @@ import numpy as np
 from exitwave.core import record
 from exitwave.core.errors import InputError
 from exitwave.core.seeds import DEFAULT_SEED
-from exitwave.data import EventChunk
+from exitwave.data import Chunk, FrameChunk
 from exitwave.recon.live._adds import add_counts, add_dealt
 from exitwave.recon.live.canvas import Canvas, added, blank, copied, widened
 from exitwave.recon.live.columns import Rejected, columns
+from exitwave.recon.live.frames import counts_of, cube_with, dealt_with, numbered, places_of
 from exitwave.recon.live.reach import Fill, Reach, check_order, extended, joined, lack, reached, whole
 
 Half = Literal[0, 1]
@@ -70,7 +71,14 @@ class CountCube:
         return CubeState(canvas=blank(self.sets * len(self.pixels), cells, np.dtype(np.uint8)), rows=rows, shape=shape, reach=Reach.none(cells),
                          numbers=np.zeros(3, np.int64), events=0)
 
-    def add(self, state: CubeState, chunk: EventChunk) -> CubeState:
+    def add(self, state: CubeState, chunk: Chunk) -> CubeState:
+        """The state with one chunk more. Frames count as events frame by frame, each frame's pixels in ascending order.
+
+        Raises:
+            InputError: frames of another shape, no integers, or counts below zero.
+        """
+        if isinstance(chunk, FrameChunk):
+            return self._with_frames(state, chunk)
         position, pixel = columns(chunk)
         canvas, done = state.canvas, 0
         while done < len(position):
@@ -79,6 +87,16 @@ class CountCube:
                 canvas = widened(canvas)
         return CubeState(canvas=canvas, rows=state.rows, shape=state.shape, reach=extended(state.reach, position, self.order),
                          numbers=state.numbers, events=state.events + len(position))
+
+    def _with_frames(self, state: CubeState, chunk: FrameChunk) -> CubeState:
+        frames, position = counts_of(chunk, state.shape[2:]), places_of(chunk)
+        each, numbers = numbered(frames, position, state.canvas.cells, self.pixels)
+        if self.sets == 1:
+            canvas = cube_with(state.canvas, 0, frames, self.pixels, position)
+        else:
+            canvas = dealt_with(state.canvas, frames, self.pixels, state.rows, position, each, state.events, self.seed)
+        return CubeState(canvas=canvas, rows=state.rows, shape=state.shape, reach=extended(state.reach, position, self.order),
+                         numbers=state.numbers + numbers, events=state.events + int(each.sum()))
 
     def _added(self, canvas: Canvas, state: CubeState, position: np.ndarray, pixel: np.ndarray, first: int) -> int:
         """How many events are in; those from there on need a wider canvas."""

@@ -4,9 +4,10 @@ import numpy as np
 
 from exitwave.core import record
 from exitwave.core.errors import InputError
-from exitwave.data import EventChunk
+from exitwave.data import Chunk, FrameChunk
 from exitwave.recon.live._adds import add_weights
 from exitwave.recon.live.columns import Rejected, columns
+from exitwave.recon.live.frames import counts_of, numbered, places_of, weighed
 
 
 @record
@@ -48,9 +49,24 @@ class LiveDetectors:
             raise InputError("virtual detectors do not match the stream", expected=f"(n, {shape[2]}, {shape[3]})", got=self.weights.shape)
         return DetectorState(canvas=np.zeros((shape[0] * shape[1], len(self.weights)), np.int64), shape=shape, numbers=np.zeros(3, np.int64))
 
-    def add(self, state: DetectorState, chunk: EventChunk) -> DetectorState:
+    def add(self, state: DetectorState, chunk: Chunk) -> DetectorState:
+        """The state with one chunk more.
+
+        Raises:
+            InputError: frames of another shape, no integers, or counts below zero.
+        """
+        if isinstance(chunk, FrameChunk):
+            return self._with_frames(state, chunk)
         table = np.ascontiguousarray(self.weights.reshape(len(self.weights), -1).T, np.int64)
         add_weights(state.canvas, table, *columns(chunk), state.numbers)
+        return state
+
+    def _with_frames(self, state: DetectorState, chunk: FrameChunk) -> DetectorState:
+        frames, position = counts_of(chunk, state.shape[2:]), places_of(chunk)
+        on = (position >= 0) & (position < len(state.canvas))
+        np.add.at(state.canvas, position[on], weighed(frames, self.weights.reshape(len(self.weights), -1))[on])
+        if not on.all():
+            state.numbers[...] += numbered(frames, position, len(state.canvas), np.empty(0, np.int64))[1] * (1, 1, 0)
         return state
 
     def merge(self, left: DetectorState, right: DetectorState) -> DetectorState:

@@ -6,12 +6,13 @@ from torch import Tensor
 
 from exitwave.core import record
 from exitwave.core.errors import InputError
-from exitwave.data import EventChunk
+from exitwave.data import Chunk, FrameChunk
 from exitwave.recon.direct.dense import finished, icom_sums
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import DirectImage, checkerboard, optics_of
 from exitwave.recon.live._adds import add_moments
 from exitwave.recon.live.columns import Rejected, columns
+from exitwave.recon.live.frames import counts_of, moments_of, numbered, places_of
 from exitwave.recon.live.reach import Fill, Reach, check_order, extended, joined, lack, reached, whole
 
 
@@ -62,9 +63,27 @@ class LiveMoments:
         return MomentState(sums=np.zeros((cells, 2, 3), np.int64), squares=np.zeros(3, np.int64), table=np.stack([half, y, x], -1).astype(np.int64),
                            shape=shape, reach=Reach.none(cells), numbers=np.zeros(3, np.int64))
 
-    def add(self, state: MomentState, chunk: EventChunk) -> MomentState:
+    def add(self, state: MomentState, chunk: Chunk) -> MomentState:
+        """The state with one chunk more.
+
+        Raises:
+            InputError: frames of another shape, no integers, or counts below zero.
+        """
+        if isinstance(chunk, FrameChunk):
+            return self._with_frames(state, chunk)
         position, pixel = columns(chunk)
         add_moments(state.sums.reshape(-1), len(state.sums), state.table, position, pixel, state.squares, state.numbers)
+        return _with_reach(state, extended(state.reach, position, self.order))
+
+    def _with_frames(self, state: MomentState, chunk: FrameChunk) -> MomentState:
+        frames, position = counts_of(chunk, state.shape[2:]), places_of(chunk)
+        half = state.table[:, 0]
+        sums, squares = moments_of(frames, state.shape[2:], half)
+        on = (position >= 0) & (position < len(state.sums))
+        np.add.at(state.sums, position[on], sums[on])
+        state.squares[...] += squares[on].sum(0)
+        if not on.all() or (half < 0).any():
+            state.numbers[...] += numbered(frames, position, len(state.sums), np.flatnonzero(half >= 0))[1]
         return _with_reach(state, extended(state.reach, position, self.order))
 
     def merge(self, left: MomentState, right: MomentState) -> MomentState:

@@ -9,7 +9,7 @@ import torch
 from exitwave.core import record
 from exitwave.core.errors import InputError
 from exitwave.core.seeds import DEFAULT_SEED
-from exitwave.data import EventChunk
+from exitwave.data import Chunk
 from exitwave.recon.direct.dense import reconstruct
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import DirectImage
@@ -53,7 +53,7 @@ class LivePhase:
             raise InputError("the stream's shape is not the geometry's", expected=(*self.g.scan.shape, *self.g.frame), got=shape)
         return self.cube.start(shape)
 
-    def add(self, state: CubeState, chunk: EventChunk) -> CubeState:
+    def add(self, state: CubeState, chunk: Chunk) -> CubeState:
         return self.cube.add(state, chunk)
 
     def merge(self, left: CubeState, right: CubeState) -> CubeState:
