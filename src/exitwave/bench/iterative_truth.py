@@ -24,6 +24,7 @@ LAYERS: Mapping[str, Any] = MappingProxyType(
     {"films": ((0.0, 6.0), (20.0, 26.0)), "energy_eV": 200e3, "detector_mrad": 1.57, "C10_A": -100.0, "step_A": 0.6}
 )
 APART_A = 20.0
+LAYER_PRIOR_RAD = 0.1  # three times the rms of a layer
 
 
 @record
@@ -125,9 +126,14 @@ def position_rows(folder: Path, film: Scene, seeds: Sequence[int], threads: int,
 
 
 def layer_rows(folder: Path, layers: Scene, seeds: Sequence[int], threads: int, dose: float = 1e6, iterations: int = 40) -> list[Row]:
-    """Two films, a slice each: figures are those of the worse one, `corr_entrance` and `corr_exit` of each."""
+    """Two films, a slice each: figures are those of the worse one, `corr_entrance` and `corr_exit` of each;
+    without a prior, and with one."""
     made = []
-    for program in (ours(marks=(iterations,)), ours("exitwave, L-BFGS", marks=(10, 20, 30), solver="l-bfgs"), THEIRS[1], THEIRS[3]):
+    prior = {"prior_rad": LAYER_PRIOR_RAD}
+    programs = (ours(marks=(iterations,)), ours("exitwave, prior", marks=(iterations,), **prior),
+                ours("exitwave, L-BFGS", marks=(10, 20, 30), solver="l-bfgs"),
+                ours("exitwave, L-BFGS, prior", marks=(20, 40, 60), solver="l-bfgs", **prior), THEIRS[1], THEIRS[3])
+    for program in programs:
         some = seeds if program.who == "exitwave" else seeds[:1]
         trials = [Trial(made=layers, file=folder / "counts.npz", dose=dose, seed=s, kmax_invA=0.9, slices=2, margin_A=6.0) for s in some]
         made.append(row_of(f"two layers {APART_A:g} A apart at {dose:g} e/A^2", program, trials, threads))

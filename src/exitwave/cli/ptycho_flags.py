@@ -34,8 +34,8 @@ ptycho_options = together(
     click.option("--batch", type=int, help="ptycho: patterns that make a step.  [default: 32]"),
     click.option("--loss", type=click.Choice(["poisson", "anscombe", "amplitude"]), help="ptycho: what is minimised.  [default: poisson]"),
     click.option("--known-probe", is_flag=True, help="ptycho: keep the probe as it is calibrated."),
-    click.option("--solver", type=click.Choice(["adam", "lsqml"]),
-                 help="ptycho: lsqml needs no step lengths and fits phase and probe only.  [default: adam]"),
+    click.option("--solver", type=click.Choice(["adam", "lsqml", "epie", "lbfgs"]),
+                 help="ptycho: all but adam need no step lengths and fit phase and probe only.  [default: adam]"),
     click.option("--start", help="ptycho: where the phase begins, zero or a direct method such as obf.  [default: zero]"),
     click.option("--phase-rate", type=float, help="ptycho: length of the first steps of the phase, rad.  [default: 0.005]"),
     click.option("--probe-rate", type=float, help="ptycho: the same of the probe, parts of its rms.  [default: 0.003]"),
@@ -43,6 +43,7 @@ ptycho_options = together(
     click.option("--patience", type=int, help="ptycho: stop after so many iterations without a better held-out loss, 0: never.  [default: 10]"),
     click.option("--oversample", type=int, help="ptycho: samples of a detector pixel and axis.  [default: what the probe needs]"),
     click.option("--kmax-invA", "kmax_invA", type=float, help="ptycho: 1/A to which waves are followed.  [default: the camera's edge]"),
+    click.option("--prior-rad", type=float, help="ptycho: Gaussian prior of each slice's phase, its rms in rad; for layers.  [default: none]"),
     click.option("--z-sigma-A", "z_sigma_A", type=Unit("A"), help="ptycho: Gaussian over the slices along the beam.  [default: none]"),
     click.option("--positivity", is_flag=True, help="ptycho: no slice falls below its lowest tenth; not quantitative."),
     click.option("--checkpoint-every", type=int, help="ptycho: iterations between checkpoints beside the output, 0: none.  [default: 5]"),
@@ -53,7 +54,7 @@ ptycho_options = together(
     click.option("--html", type=click.Path(dir_okay=False), help="ptycho: a report with pictures in one file."),
 )
 RECIPE = ("thickness_A", "tilt_mrad", "modes", "iterations", "batch", "loss", "solver", "start", "phase_rate", "probe_rate", "held_share", "patience",
-          "oversample", "kmax_invA", "z_sigma_A", "checkpoint_every", "seed")
+          "oversample", "kmax_invA", "prior_rad", "z_sigma_A", "checkpoint_every", "seed")
 SWITCHES = ("known_probe", "positivity", "resume")
 DIRECT = {"correct": "--correct", "vacuum_A": "--vacuum", "sections_A": "--sections", "amplitude": "--amplitude", "validity": "--validity",
           "upsample": "--upsample", "pitch_A": "--pitch-A", "field_A": "--field-A", "at_A": "--at"}

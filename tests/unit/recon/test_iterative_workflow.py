@@ -132,17 +132,35 @@ def test_a_checkpoint_comes_back_and_knows_its_fit(tmp_path: Path) -> None:
         load_checkpoint(path, key)
 
 
-def test_least_squares_fits_go_on_too(tmp_path: Path) -> None:
-    p, seen = ready(solver="lsqml"), list[Kept]()
+@pytest.mark.parametrize("solver", ["lsqml", "epie", "lbfgs"])
+def test_fits_with_other_solvers_go_on_too(solver: str, tmp_path: Path) -> None:
+    p, seen = ready(solver=solver, iterations=5, modes=2, prior_rad=0.2), list[Kept]()
     whole = follow(p, each=seen.append)
     path, key = tmp_path / "x.checkpoint.h5", key_of(p, calibration())
-    save_checkpoint(path, seen[0], key)
+    save_checkpoint(path, seen[2], key)
     resumed = follow(p, begin=load_checkpoint(path, key))
-    assert whole.kept.state.iteration == resumed.kept.state.iteration == 3
+    assert whole.kept.state.iteration == resumed.kept.state.iteration == 5
     for name, value in whole.leaves.items():
         assert torch.equal(resumed.leaves[name], value)
+    modes = whole.leaves["modes"]
+    assert abs(float((modes[0] * modes[1].conj()).sum().abs())) < 1e-5 * float(modes.abs().square().sum())  # one gauge, whoever has solved it
     with pytest.raises(InputError, match="alone"):
-        ready(solver="lsqml", fit=("positions",))
+        ready(solver=solver, fit=("positions",))
+
+
+def test_a_prior_is_told_as_the_rms_of_a_pixel() -> None:
+    p = ready(slices=2, thickness_A=30.0, prior_rad=0.3)
+    drawn = torch.from_numpy(generator_at(5, 0).normal(0.0, 0.3, tuple(p.problem.leaves["phase"].shape)))
+    (penalty,) = p.problem.penalties
+    numbers = drawn.numel()
+    assert float(penalty({"phase": drawn})) == pytest.approx(numbers / 2, abs=4 * (numbers / 2) ** 0.5)  # half a nat a number
+    assert ready().problem.penalties == ()
+    rms = {prior: float(follow(ready(prior_rad=prior, iterations=6)).leaves["phase"].std()) for prior in (0.0, 1e-3)}
+    assert rms[1e-3] < 0.5 * rms[0.0]
+    with pytest.raises(InputError, match="memory of lbfgs"):
+        ready(solver="lbfgs", slices=2, thickness_A=30.0, z_sigma_A=4.0)
+    with pytest.raises(InputError, match="prior_rad"):
+        ready(prior_rad=-1.0)
 
 
 def test_half_fits_share_no_counts() -> None:

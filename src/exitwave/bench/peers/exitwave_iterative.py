@@ -19,7 +19,9 @@ from exitwave.recon.iterative.certainty import certainty
 from exitwave.recon.iterative.constraints import centred_positions, inside_aperture, orthogonal_modes
 from exitwave.recon.iterative.fused import get_ready
 from exitwave.recon.iterative.lbfgs import LBFGS
+from exitwave.recon.iterative.limits import priors_of
 from exitwave.recon.iterative.losses import Loss
+from exitwave.recon.iterative.options import PtychoOptions
 from exitwave.recon.iterative.problem import Problem, positions_of
 from exitwave.recon.iterative.setup import set_up, start_modes
 
@@ -65,7 +67,8 @@ def build(asked: dict) -> None:
         free.append("source_A")
     held_out = torch.zeros(n, dtype=torch.bool)
     problem = Problem(
-        setup=s, frames=ArrayFrames(array=counts), loss=Loss(kind=asked["loss"]), leaves=leaves, free=tuple(free), held=held_out
+        setup=s, frames=ArrayFrames(array=counts), loss=Loss(kind=asked["loss"]), leaves=leaves, free=tuple(free), held=held_out,
+        penalties=priors_of(PtychoOptions(prior_rad=asked.get("prior_rad", 0.0)), s),
     )
     late = {name: asked["iterations"] // 5 for name in ("positions_px", "source_A") if name in free}
     solver = Adam(

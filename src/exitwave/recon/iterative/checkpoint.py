@@ -16,6 +16,7 @@ from exitwave.data import Calibration
 from exitwave.io.records import read_record, write_record
 from exitwave.io.store import creating, reading
 from exitwave.recon.iterative.adam import State
+from exitwave.recon.iterative.lbfgs import Point, Remembered
 from exitwave.recon.iterative.run import Kept, Prepared
 from exitwave.recon.iterative.steps import Moved
 
@@ -28,7 +29,7 @@ class Checkpoint:
     """A fit after a whole iteration. `key` says what it is a fit of; `history` are the figures by name, one number for each iteration."""
 
     key: str
-    state: State | Moved
+    state: State | Moved | Remembered
     best: Mapping[str, Tensor]
     history: Mapping[str, tuple[float, ...]]
     schema: int = SCHEMA
@@ -80,7 +81,7 @@ def _stored(path: str | os.PathLike[str]) -> Checkpoint:
     with reading(path) as root:
         if root.attrs.get("exitwave_kind") != "checkpoint" or "fit" not in root:
             raise FormatError(f"{os.fspath(path)} is no checkpoint of exitwave")
-        found = read_record(root["fit"], (Checkpoint, State, Moved))
+        found = read_record(root["fit"], (Checkpoint, State, Moved, Remembered, Point))
     if not isinstance(found, Checkpoint):
         raise FormatError(f"{os.fspath(path)} is no checkpoint of exitwave", got=type(found).__name__)
     return found

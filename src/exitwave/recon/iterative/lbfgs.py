@@ -15,6 +15,7 @@ from exitwave.recon.iterative.constraints import Constraint
 from exitwave.recon.iterative.problem import Leaves, Problem
 from exitwave.recon.iterative.steps import CURVATURE, lit, mean_loss, over_field, slopes
 
+HISTORY = 10
 RIDGE = 0.01  # of the brightest pixel: what is not lit moves no further than ten times as easily as what is
 
 
@@ -54,7 +55,7 @@ class LBFGS:
         InputError: numbers out of range.
     """
 
-    history: int = 10
+    history: int = HISTORY
     together: int = 256
     wider: float | None = 1.1
     constraints: tuple[Constraint, ...] = ()

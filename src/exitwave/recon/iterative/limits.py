@@ -1,4 +1,8 @@
-"""The constraints that options ask for."""
+"""The constraints and priors that options ask for."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
 
 from exitwave.recon.iterative.constraints import (
     Constraint,
@@ -11,6 +15,9 @@ from exitwave.recon.iterative.constraints import (
 )
 from exitwave.recon.iterative.depth import SmoothDepth
 from exitwave.recon.iterative.options import PtychoOptions
+from exitwave.recon.iterative.penalties import SmallPhase
+from exitwave.recon.iterative.problem import Penalty
+from exitwave.recon.iterative.setup import Setup
 
 
 def limits_of(options: PtychoOptions) -> tuple[Constraint, ...]:
@@ -27,3 +34,19 @@ def limits_of(options: PtychoOptions) -> tuple[Constraint, ...]:
     if options.positivity:
         found.append(PositivePhase())
     return tuple(found)
+
+
+def priors_of(options: PtychoOptions, s: Setup) -> tuple[Penalty, ...]:
+    """The penalties that are added to the loss: of a phase with a standard deviation of `prior_rad` in every pixel of every slice."""
+    if not options.prior_rad:
+        return ()
+    pitch = s.field.pitch_A
+    return (SmallPhase(weight=1 / (options.prior_rad**2 * pitch[0] * pitch[1]), pitch_A=pitch),)
+
+
+def in_gauge(options: PtychoOptions, s: Setup, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same fit in the gauge of all others, for a solver whose memory no constraint may touch on the way."""
+    found = dict(leaves)
+    for gauge in (flat_mean, *((orthogonal_modes,) if options.probe == "fitted" else ())):
+        found.update(gauge(s, found, options.iterations))
+    return found

@@ -3,11 +3,14 @@
 from exitwave.core.errors import MemoryBudgetError
 from exitwave.data import FrameSource
 from exitwave.recon.iterative.fused import room_for
+from exitwave.recon.iterative.lbfgs import HISTORY
 from exitwave.recon.iterative.options import SLICED, PtychoOptions
 from exitwave.recon.iterative.setup import Setup
 
 PHASE = 48  # bytes of a pixel and slice: phase, gradient, two moments, transmission, the kept copy, temporaries
 MODES = 64  # bytes of a sample of a mode, copies over source and focus not counted
+PAIR = 16  # bytes that L-BFGS keeps of a number for each pair of its memory, in double precision
+PAIRS = HISTORY + 3  # and what its line search holds
 HELD_TOGETHER = 256  # patterns held out that are looked at together
 COPIES = {"source": 7, "focal": 3}
 
@@ -22,6 +25,9 @@ def needed_bytes(s: Setup, frames: FrameSource, options: PtychoOptions, memory_b
     window, frame = s.window.shape[0] * s.window.shape[1], frames.shape[2] * frames.shape[3]
     copies = (COPIES["source"] if "source" in options.fit else 1) * (COPIES["focal"] if "focal-spread" in options.fit else 1)
     modes = window * options.modes * (MODES + 16 * copies)
+    if options.solver == "lbfgs":
+        field += s.field.shape[0] * s.field.shape[1] * options.slices * PAIR * PAIRS
+        modes += 2 * window * options.modes * PAIR * PAIRS
     largest = max(options.batch, HELD_TOGETHER)
     depth_too = bool(set(options.fit) & set(SLICED))
     room = room_for(largest, options.modes * copies, 1, options.slices, s.window.shape, 4, kernels=depth_too, absorbs=False)

@@ -12,7 +12,7 @@ from exitwave.recon.direct.methods import METHODS
 LossKind = Literal["poisson", "anscombe", "amplitude"]
 HalfSets = Literal["none", "scan", "counts"]
 ProbeIs = Literal["fitted", "known"]
-SolverKind = Literal["adam", "lsqml"]
+SolverKind = Literal["adam", "lsqml", "epie", "lbfgs"]
 FITTED: Mapping[str, str] = MappingProxyType({
     "positions": "positions_px", "affine": "affine", "lines": "lines_px", "tilt": "tilt_mrad", "thickness": "dz_A", "aberrations": "aberrations_A",
     "source": "source_A", "focal-spread": "focal_spread_A", "background": "background", "psf": "psf_px",
@@ -50,6 +50,7 @@ class PtychoOptions:
     halves: HalfSets = "none"
     oversample: int | None = None
     kmax_invA: float | None = None
+    prior_rad: float = 0.0
     z_sigma_A: float = 0.0
     positivity: bool = False
     checkpoint_every: int = 5
@@ -69,8 +70,9 @@ class PtychoOptions:
             raise InputError("held_share is a share of the patterns that no step sees", expected="0 to 0.5", got=self.held_share)
         if self.oversample is not None and not 1 <= self.oversample <= 8:
             raise InputError("oversample is out of range", expected="1 to 8 samples per pixel and axis", got=self.oversample)
-        if not 0 <= self.z_sigma_A < float("inf"):
-            raise InputError("z_sigma_A must not be negative", got=self.z_sigma_A)
+        for name in ("z_sigma_A", "prior_rad"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"{name} must not be negative", got=getattr(self, name))
         _check_names(self)
         _check_depth(self)
 
@@ -86,8 +88,13 @@ def _check_names(options: PtychoOptions) -> None:
             raise InputError(f"unknown name {name!r} among what is fitted", expected=", ".join(FITTED), remedy=suggest(name, FITTED))
     if options.start not in STARTS:
         raise InputError(f"unknown start {options.start!r}", expected="zero, or a direct method", remedy=suggest(options.start, STARTS))
-    if options.solver == "lsqml" and options.fit:
-        raise InputError("lsqml moves the phase and the probe alone", got=f"fit {', '.join(options.fit)}", remedy="leave it out, or take adam")
+    if options.solver != "adam" and options.fit:
+        raise InputError(f"{options.solver} moves the phase and the probe alone", got=f"fit {', '.join(options.fit)}",
+                         remedy="leave it out, or take adam")
+    forced = "z_sigma_A" if options.z_sigma_A else "positivity" if options.positivity else ""
+    if options.solver == "lbfgs" and forced:
+        raise InputError(f"{forced} changes the phase after every step, which the memory of lbfgs does not survive",
+                         remedy="leave it out, take another solver, or pass prior_rad")
     if options.probe == "known" and options.modes > 1:
         raise InputError("a known probe is one mode", got=f"{options.modes} modes", remedy="leave out one of them")
 
@@ -114,7 +121,7 @@ PTYCHO_MEANING: Mapping[str, str] = MappingProxyType({
     "loss": "poisson (counted electrons), anscombe or amplitude",
     "probe": "fitted, or known: the aperture with its aberrations as calibrated",
     "fit": f"what moves beside the phase and the probe: {', '.join(FITTED)}",
-    "solver": "adam, or lsqml: least squares in phase and probe, which needs no step lengths and fits nothing else",
+    "solver": "adam; or, for phase and probe alone and without step lengths: lsqml (least squares), lbfgs (all patterns at once, for layers) or epie",
     "start": f"where the phase begins: zero, or the image of a direct method ({', '.join(STARTS[1:])})",
     "phase_rate": "length of Adam's first steps of the phase, rad",
     "probe_rate": "the same of the probe, in parts of its root mean square",
@@ -123,6 +130,7 @@ PTYCHO_MEANING: Mapping[str, str] = MappingProxyType({
     "halves": "a half-set correlation from two fits more: none, scan (every other position), counts (dealt out at random)",
     "oversample": "samples of a detector pixel and axis; null: as many as the probe needs",
     "kmax_invA": "1/A to which waves between slices are followed; null: to the camera's edge",
+    "prior_rad": "standard deviation of a Gaussian prior of each slice's phase, pixel by pixel, rad; 0: none",
     "z_sigma_A": "standard deviation of the Gaussian that smooths slices along the beam, A; 0: none",
     "positivity": "true keeps every slice's phase above its lowest tenth",
     "checkpoint_every": "iterations from one checkpoint to the next; 0: none",

@@ -1,6 +1,7 @@
 """A fit from a calibrated scan and options: what is set up, and how it is followed to its end."""
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from time import perf_counter
 
@@ -17,7 +18,9 @@ from exitwave.flow import iterate
 from exitwave.flow.accumulate import ignore
 from exitwave.recon.iterative.adam import Adam, State
 from exitwave.recon.iterative.disk import check_disk
-from exitwave.recon.iterative.limits import limits_of
+from exitwave.recon.iterative.epie import EPIE
+from exitwave.recon.iterative.lbfgs import LBFGS, Remembered
+from exitwave.recon.iterative.limits import in_gauge, limits_of, priors_of
 from exitwave.recon.iterative.looked import read_once
 from exitwave.recon.iterative.losses import Loss
 from exitwave.recon.iterative.lsqml import LSQML
@@ -35,7 +38,8 @@ HELD, DIVERGED = 11, 3.0  # stream of the seed that picks held patterns; a loss 
 SOURCE_A, FOCAL_SPREAD_A, PSF_PX = 0.1, 20.0, 0.3  # where a fit begins that the calibration says nothing of: at zero there is no slope
 
 History = tuple[Mapping[str, float], ...]
-Going = State | Moved
+Going = State | Moved | Remembered
+Solver = Adam | LSQML | EPIE | LBFGS
 
 
 @record
@@ -43,7 +47,7 @@ class Prepared:
     """A fit that is ready to begin; `in_memory` says whether its frames are."""
 
     problem: Problem
-    solver: Adam | LSQML
+    solver: Solver
     options: PtychoOptions
     in_memory: bool
 
@@ -107,7 +111,8 @@ def prepare(
     if options.start != "zero":
         leaves["phase"] = start_phase(kept, calibration, mask, s, options, memory_bytes, _dispersion(calibration))
     free = ("phase", *(("modes",) if options.probe == "fitted" else ()), *(FITTED[name] for name in options.fit))
-    problem = Problem(setup=s, frames=kept, loss=loss, leaves=leaves, free=free, held=held_of(frames, options), terms=TERMS)
+    problem = Problem(setup=s, frames=kept, loss=loss, leaves=leaves, free=free, held=held_of(frames, options), terms=TERMS,
+                      penalties=priors_of(options, s))
     return Prepared(problem=problem, solver=solver_of(options), options=options, in_memory=kept is not frames)
 
 
@@ -138,12 +143,16 @@ def start_leaves(s: Setup, calibration: Calibration, options: PtychoOptions) -> 
     return leaves
 
 
-def solver_of(options: PtychoOptions) -> Adam | LSQML:
-    """LSQ-ML, or Adam with its step lengths; and when each leaf begins to move: the phase first, then the probe, then what both would hide."""
+def solver_of(options: PtychoOptions) -> Solver:
+    """The solver, Adam with its step lengths; and when each leaf begins to move: the phase first, then the probe, then what both would hide."""
     late = max(1, options.iterations // 5)
     probe_from = min(1, options.iterations - 1)
     if options.solver == "lsqml":
         return LSQML(iterations=options.iterations, batch=options.batch, probe_from=probe_from, constraints=limits_of(options), seed=options.seed)
+    if options.solver == "epie":
+        return EPIE(iterations=options.iterations, batch=1, probe_from=probe_from, constraints=limits_of(options), seed=options.seed)
+    if options.solver == "lbfgs":
+        return LBFGS(seed=options.seed)
     begin = {"modes": probe_from, **{FITTED[name]: late for name in options.fit}}
     return Adam(iterations=options.iterations, batch=options.batch, rates={"phase": options.phase_rate, "modes": options.probe_rate}, begin=begin,
                 constraints=limits_of(options), seed=options.seed)
@@ -185,7 +194,7 @@ def follow(p: Prepared, begin: Kept | None = None, each: Callable[[Kept], None] 
     started, status = perf_counter(), ""
     kept = begin or first(p)
     if kept.history and overdue(kept, p.options):  # it had ended when it was cut off
-        return Outcome(leaves=kept.best, kept=kept, status="stopped early", seconds=perf_counter() - started)
+        return _outcome(p, kept, "stopped early", started)
     try:
         for state, figures in turns(p, kept.state):
             history = (*kept.history, figures)
@@ -199,7 +208,12 @@ def follow(p: Prepared, begin: Kept | None = None, each: Callable[[Kept], None] 
     except KeyboardInterrupt:
         status = "interrupted"
     status = status or ("converged" if settled(kept.history) else "iterations done")
-    return Outcome(leaves=kept.best, kept=kept, status=status, seconds=perf_counter() - started)
+    return _outcome(p, kept, status, started)
+
+
+def _outcome(p: Prepared, kept: Kept, status: str, started: float) -> Outcome:
+    leaves = in_gauge(p.options, p.problem.setup, kept.best) if isinstance(p.solver, LBFGS) else kept.best
+    return Outcome(leaves=leaves, kept=kept, status=status, seconds=perf_counter() - started)
 
 
 def first(p: Prepared) -> Kept:
@@ -222,6 +236,8 @@ def overdue(kept: Kept, options: PtychoOptions) -> bool:
 
 def copied(state: Going) -> Going:
     """A state that further steps leave alone."""
+    if isinstance(state, Remembered):
+        return deepcopy(state)
     if isinstance(state, Moved):
         return Moved(leaves={name: value.clone() for name, value in state.leaves.items()}, iteration=state.iteration)
     parts = ({name: value.clone() for name, value in part.items()} for part in (state.leaves, state.first, state.second))
@@ -233,7 +249,7 @@ def copied(state: Going) -> Going:
 class _From:
     """A solver that goes on from a state, and whose result is the state."""
 
-    solver: Adam | LSQML
+    solver: Solver
     begin: Going
 
     def start(self, problem: Problem) -> Going:
