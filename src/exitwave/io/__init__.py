@@ -12,13 +12,13 @@ from exitwave.io.readers import Card, cards
 from exitwave.io.write import check_output, writing
 
 if TYPE_CHECKING:
-    from exitwave.io.events import open_events
     from exitwave.io.images import write_tiff
     from exitwave.io.nexus import Plane
     from exitwave.io.results import Result, read_result, write_result
     from exitwave.io.scan4d import read_about, read_truth, write_scan
+    from exitwave.io.streams import open_events
 
-_LATER = {"Plane": "nexus", "Result": "results", "open_events": "events", "read_about": "scan4d", "read_result": "results", "read_truth": "scan4d",
+_LATER = {"Plane": "nexus", "Result": "results", "open_events": "streams", "read_about": "scan4d", "read_result": "results", "read_truth": "scan4d",
           "write_result": "results", "write_scan": "scan4d", "write_tiff": "images"}
 
 __all__ = ["Card", "Plane", "Result", "cards", "check_output", "open", "open_events", "open_signal",

@@ -121,19 +121,20 @@ def test_a_file_puts_its_hits_on_a_serpentine_scan_with_missing_and_doubled_trig
     words = [packets[i][1] for i in order]
     path = tmp_path / "scan.tpx3"
     path.write_bytes(raw([word for i in range(0, len(words), 31) for word in chunk(i // 31 % 2, words[i : i + 31])]))
-    file = Tpx3File(path, scan=LineScan(rows=ROWS, columns=COLUMNS, dwell=DWELL, flyback=FLYBACK, delay=DELAY, serpentine=True), block_bytes=999)
+    scan = LineScan(rows=ROWS, columns=COLUMNS, dwell=DWELL, flyback=FLYBACK, delay=DELAY, serpentine=True)
+    file = Tpx3File(path, scan_lines=scan, block_bytes=999)
     hits = [i for i in order if i < len(times)]
     assert np.array_equal(np.concatenate([c.position for c in file.chunks()]), told[hits])
     assert file.lines().missing.tolist() == [5, 6, 20]
     assert len(file.lines().duplicated) == 1
     assert file.counts.hits == len(times)
-    fewer = Tpx3File(path, scan=LineScan(rows=4, columns=COLUMNS, dwell=DWELL, delay=DELAY, serpentine=True))
+    fewer = Tpx3File(path, scan_lines=LineScan(rows=4, columns=COLUMNS, dwell=DWELL, delay=DELAY, serpentine=True))
     assert np.array_equal(np.concatenate([c.position for c in fewer.chunks()]), np.where(told < 4 * COLUMNS, told, -1)[hits])
 
 
 def test_lines_need_a_scan(tmp_path: Path) -> None:
     (tmp_path / "a.tpx3").write_bytes(raw([trigger(1, True, i, 6000 * i) for i in range(9)]))
-    with pytest.raises(InputError, match="scan="):
+    with pytest.raises(InputError, match="scan_lines="):
         Tpx3File(tmp_path / "a.tpx3").lines()
 
 

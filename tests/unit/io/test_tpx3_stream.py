@@ -230,7 +230,7 @@ def test_a_file_gives_the_same_in_blocks_of_any_size(tmp_path_factory: pytest.Te
     path.write_bytes(raw(words))
     file = Tpx3File(path, block_bytes=block)
     assert isinstance(file, EventStream)
-    assert file.shape == (512, 512)
+    assert file.frame == (512, 512)
     chunks = list(file.chunks())
     assert np.array_equal(np.concatenate([c.pixel for c in chunks]),
                           [placed(*cyx) for cyx in zip(told["chip"], told["y"], told["x"], strict=True)])
@@ -247,7 +247,7 @@ def test_counts_are_told_while_the_file_is_read(tmp_path: Path) -> None:
     seen = [(file.counts.hits, file.counts.unknown) for _ in file.chunks()]
     assert seen == [(20, 10), (40, 20), (60, 30), (60, 30)]
     assert file.counts.unfinished == 3
-    assert file.shape == (256, 256)
+    assert file.frame == (256, 256)
 
 
 def test_files_that_cannot_be_read_say_so(tmp_path: Path) -> None:

@@ -15,6 +15,23 @@ MOST_LINES = 16  # lines for each trigger, before gaps are no longer missing tri
 
 
 @record
+class LineScan:
+    """How a scan of `rows` x `columns` goes with its line triggers: times in ticks of 25/16 ns (see `ticks`), and the edge that begins a line.
+
+    `flyback` None: lines of any length are taken as they come.
+    """
+
+    rows: int
+    columns: int
+    dwell: int | Fraction
+    flyback: int | Fraction | None = None
+    delay: int = 0
+    serpentine: bool = False
+    channel: int = 1
+    rising: bool = True
+
+
+@record
 class Lines:
     """Scan lines from the first trigger to the last: start `times` (n,) int64, one a line, and what was mended.
 
@@ -74,7 +91,7 @@ def _ordered(trigger_times: np.ndarray, period: float | None) -> tuple[np.ndarra
 
 def positions_from_lines(hit_time: np.ndarray, line_times: np.ndarray, dwell: int | Fraction, flyback: int | Fraction | None, delay: int,
                          columns: int, serpentine: bool = False) -> np.ndarray:
-    """The scan position (n,) int64 of each hit as a flat index (line columns + column), -1 in the flyback and before the scan. Hits need no order.
+    """The scan position (n,) int32 of each hit as a flat index (line columns + column), -1 in the flyback and before the scan. Hits need no order.
 
     Line i begins `delay` after line_times[i] (ascending) and holds `columns` positions of `dwell` each, the odd ones backward where `serpentine`; a
     hit at the boundary belongs to the later position. `dwell` may be a fraction, so that no rounding adds up along a line. `flyback`: the time
@@ -86,9 +103,7 @@ def positions_from_lines(hit_time: np.ndarray, line_times: np.ndarray, dwell: in
     """
     if hit_time.dtype.kind != "i" or line_times.dtype.kind != "i":
         raise InputError("times of hits and lines must be signed integers", got=f"{hit_time.dtype}, {line_times.dtype}")
-    step = Fraction(dwell)
-    if columns < 1 or step <= 0 or columns * step.numerator >= 2**62:
-        raise InputError("a scan line needs columns and a dwell", got=f"{columns} columns of {dwell}")
+    step, limit = pace(columns, dwell)
     gaps = np.diff(line_times)
     if len(gaps) and gaps.min() <= 0:
         raise InputError("the times of scan lines do not ascend", remedy="exitwave.io.streams.lines_of puts triggers in order")
@@ -98,11 +113,24 @@ def positions_from_lines(hit_time: np.ndarray, line_times: np.ndarray, dwell: in
         if len(wrong):
             raise InputError(f"a line trigger is missing or surplus after line {wrong[0]}", expected=f"{period:g} between lines",
                              got=int(gaps[wrong[0]]), remedy="exitwave.io.streams.lines_of says which, and mends it")
-    position = np.empty(len(hit_time), np.int64)
-    limit = -(-columns * step.numerator // step.denominator)
+    if columns * len(line_times) >= 2**31:
+        raise InputError("too many scan positions", expected="below 2^31", got=f"{len(line_times)} lines of {columns}")
+    position = np.empty(len(hit_time), np.int32)
     assign(hit_time.astype(np.int64, copy=False), line_times.astype(np.int64) + delay, step.numerator, step.denominator, limit, columns, serpentine,
            position)
     return position
+
+
+def pace(columns: int, dwell: int | Fraction) -> tuple[Fraction, int]:
+    """The dwell as a fraction, and how long a line's positions last, rounded up.
+
+    Raises:
+        InputError: no columns or no dwell.
+    """
+    step = Fraction(dwell)
+    if columns < 1 or step <= 0 or columns * step.numerator >= 2**62:
+        raise InputError("a scan line needs columns and a dwell", got=f"{columns} columns of {dwell}")
+    return step, -(-columns * step.numerator // step.denominator)
 
 
 def _most_time(gaps: np.ndarray) -> float:

@@ -1,8 +1,8 @@
 """An event stream holds no frames: say so, and how its events are read."""
 
 from exitwave.core.errors import InputError
-from exitwave.io.events.packets import recognises
 from exitwave.io.readers.card import Opened, Options
+from exitwave.io.streams.recognise import recognises
 
 __all__ = ["open_frames", "recognises"]
 
