@@ -89,9 +89,14 @@ def sidecar(path: str) -> dict[str, str]:
     """The lines "name:<tab>value" of a .hdr file; empty where there is none or it is of another kind."""
     try:
         with open(path, "rb") as file:
-            text = file.read(LONGEST).decode("utf-8", "replace")
+            return acquisition(file.read(LONGEST))
     except OSError:
         return {}
+
+
+def acquisition(head: bytes) -> dict[str, str]:
+    """The lines "name:<tab>value" of an acquisition's header; empty where it is none."""
+    text = head.decode("utf-8", "replace")
     if not text.startswith("HDR"):
         return {}
     pairs = (line.partition("\t") for line in text.splitlines()[1:])

@@ -12,6 +12,7 @@ from exitwave.io.readers.frames import FileFrames, arranged, destination, refuse
 from exitwave.io.readers.mib import CARD, FRAME
 from exitwave.io.readers.mib.header import CHIP, LONGEST, Header, attributes_of, frame_header, pair, planned, scan_of, sidecar
 
+UNPACKED = {1: "u1", 6: "u1", 12: "u2", 24: "u4"}  # the type of pixels, by depth
 BLOCK = 1 << 20  # bytes read at a time in raw mode: they stay in cache until they are unpacked
 
 
@@ -95,7 +96,7 @@ class PackedFrames:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype({1: "u1", 6: "u1", 12: "u2", 24: "u4"}[self.depth])
+        return np.dtype(UNPACKED[self.depth])
 
     @property
     def natural_chunk(self) -> int:
@@ -118,27 +119,29 @@ class PackedFrames:
                 for at in range(0, stop - start, step):
                     block = packed[: min(step, stop - start - at)]
                     _fill(file.readinto, block, self.path)
-                    self._unpack(block[:, self.header_bytes :], frames[at : at + len(block)])
+                    unpack(block[:, self.header_bytes :], self.depth, self.quad, frames[at : at + len(block)])
         except OSError as error:
             raise InputError(f"{self.path} cannot be read", got=error.strerror or str(error)) from error
         return frames
 
-    def _unpack(self, packed: np.ndarray, out: np.ndarray) -> None:
-        words = packed.view(">u8").astype("<u8", order="C")
-        if self.depth == 24:
-            halves = words.view("<u2").reshape(len(out), 2, -1)
-            out[...] = (halves[:, 0].astype(np.uint32) << 12 | halves[:, 1]).reshape(out.shape)
-            return
-        pixels = words.view(np.uint8) if self.depth < 12 else words.view("<u2")
-        if self.depth == 1:
-            pixels = np.unpackbits(pixels, axis=-1, bitorder="little")
-        if not self.quad:
-            out[...] = pixels.reshape(out.shape)
-            return
-        high, wide = out.shape[1] // 2, out.shape[2] // 2
-        chips = pixels.reshape(len(out), high, 4, wide)
-        out[:, :high, :wide], out[:, :high, wide:] = chips[:, :, 3], chips[:, :, 2]
-        out[:, high:, :wide], out[:, high:, wide:] = chips[:, ::-1, 1, ::-1], chips[:, ::-1, 0, ::-1]
+
+def unpack(packed: np.ndarray, depth: int, quad: bool, out: np.ndarray) -> None:
+    """Turn the bytes (n, frame bytes) of frames in raw mode into pixels `out` (n, ky, kx), see `PackedFrames`."""
+    words = packed.view(">u8").astype("<u8", order="C")
+    if depth == 24:
+        halves = words.view("<u2").reshape(len(out), 2, -1)
+        out[...] = (halves[:, 0].astype(np.uint32) << 12 | halves[:, 1]).reshape(out.shape)
+        return
+    pixels = words.view(np.uint8) if depth < 12 else words.view("<u2")
+    if depth == 1:
+        pixels = np.unpackbits(pixels, axis=-1, bitorder="little")
+    if not quad:
+        out[...] = pixels.reshape(out.shape)
+        return
+    high, wide = out.shape[1] // 2, out.shape[2] // 2
+    chips = pixels.reshape(len(out), high, 4, wide)
+    out[:, :high, :wide], out[:, :high, wide:] = chips[:, :, 3], chips[:, :, 2]
+    out[:, high:, :wide], out[:, high:, wide:] = chips[:, ::-1, 1, ::-1], chips[:, ::-1, 0, ::-1]
 
 
 def _fill(readinto: Any, block: np.ndarray, path: str) -> None:
