@@ -142,8 +142,9 @@ def _step(leaf: Tensor, first: Tensor, second: Tensor, gradient: Tensor, betas: 
     """The n-th step of a leaf, in place and in two passes; in torch's operations it takes twelve."""
     parts, (b1, b2), real = 2 if leaf.is_complex() else 1, betas, second.numpy().dtype.type
     flat = [(torch.view_as_real(x) if x.is_complex() else x).contiguous().numpy().reshape(-1) for x in (leaf, first, gradient)]
-    square, most = second.numpy().reshape(-1), np.zeros(SHARES)
-    cuts = [i * len(square) // SHARES for i in range(SHARES + 1)]
+    square = second.numpy().reshape(-1)
+    shares = SHARES if len(square) > ALONE else 1
+    most, cuts = np.zeros(shares), [i * len(square) // shares for i in range(shares + 1)]
 
     def moments(low: int, high: int) -> None:
         for i in range(low, high):
@@ -154,9 +155,8 @@ def _step(leaf: Tensor, first: Tensor, second: Tensor, gradient: Tensor, betas: 
         least += 1e-8 * scale * float(np.sqrt(most.max()))
         _moments.step(cuts[low], cuts[high], flat[0], flat[1], square, real(length / (1 - b1**n)), real(scale), real(least), parts)
 
-    on = together_on if len(square) > ALONE else lambda count, work: work(0, count)
-    on(SHARES, moments)
-    on(SHARES, steps)
+    together_on(shares, moments)
+    together_on(shares, steps)
 
 
 def _mode_size(problem: Problem, leaves: Leaves) -> float:

@@ -1,6 +1,8 @@
 """The fused pass from tensors: what it needs laid out beforehand, its results laid back."""
 
+from functools import lru_cache
 from math import pi
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,15 +105,29 @@ def _model(modes: Tensor, phase: Tensor, positions_px: Tensor, kernels: Tensor, 
     """Everything that patterns are made from, laid out. Another layout or type of an array would be compiled anew."""
     _, ny, nx = modes.shape
     real, n, stride_x = modes.real.numpy().dtype, ny * nx, padded(nx)
-    whole, half = torch.round(positions_px), torch.tensor([ny // 2, nx // 2], dtype=torch.float64)
-    ux = np.zeros(stride_x, real)
-    ux[:nx] = np.fft.fftfreq(nx)
+    positions, half = positions_px.numpy(), (ny // 2, nx // 2)
+    whole, grids = np.round(positions), _window(ny, nx, real)
     return _fused.Model(
         *_planes(modes / n**0.5, stride_x, room.length), *_planes(kernels / n, stride_x, room.length), *_field(phase, real),
-        sides=(phase.shape[3], phase.shape[2]), starts=np.ascontiguousarray((whole - half).to(torch.int64).numpy()),
-        shifts=np.ascontiguousarray((positions_px - whole + half).to(torch.float64).numpy()),
-        grids=(ny, nx, stride_x, padded(ny), *stages(ny, real), *stages(nx, real)), uy=np.fft.fftfreq(ny), ux=ux,
+        sides=(phase.shape[3], phase.shape[2]), starts=(whole - half).astype(np.int64), shifts=np.ascontiguousarray(positions - whole + half),
+        grids=grids.grids, uy=grids.uy, ux=grids.ux,
     )
+
+
+@record
+class Window:
+    """What transforms of a window need, and its frequencies."""
+
+    grids: tuple[Any, ...]
+    uy: np.ndarray
+    ux: np.ndarray
+
+
+@lru_cache(maxsize=8)
+def _window(ny: int, nx: int, real: np.dtype) -> Window:
+    ux = np.zeros(padded(nx), real)
+    ux[:nx] = np.fft.fftfreq(nx)
+    return Window(grids=(ny, nx, padded(nx), padded(ny), *stages(ny, real), *stages(nx, real)), uy=np.fft.fftfreq(ny), ux=ux)
 
 
 def _seen(background: Tensor | None, camera: Camera, loss: Loss, real: np.dtype) -> _fused.Seen:
@@ -165,14 +181,14 @@ def _waves(planes: np.ndarray, shape: tuple[int, int], stride: int) -> Tensor:
 def _field(phase: Tensor, real: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """Real and imaginary parts (c, z, X Y) of the transmission of a phase (c, z, Y, X), with whole vectors behind the last line."""
     configs, slices, tall, wide = phase.shape
-    turned = phase.transpose(-1, -2).reshape(configs, slices, -1)
-    angle = turned.real if turned.is_complex() else turned
-    made = torch.zeros((2, configs, slices, tall * wide + LANES), dtype=angle.dtype)
-    torch.cos(angle, out=made[0, :, :, : tall * wide])
-    torch.sin(angle, out=made[1, :, :, : tall * wide])
-    if turned.is_complex():
-        made[:, :, :, : tall * wide] *= torch.exp(-turned.imag)
-    return made[0].numpy().astype(real, copy=False), made[1].numpy().astype(real, copy=False)
+    turned = np.swapaxes(phase.resolve_conj().numpy(), -1, -2).reshape(configs, slices, -1)
+    made = np.empty((2, configs, slices, tall * wide + LANES), turned.real.dtype)
+    made[..., tall * wide :] = 0
+    np.cos(turned.real, out=made[0, ..., : tall * wide])
+    np.sin(turned.real, out=made[1, ..., : tall * wide])
+    if np.iscomplexobj(turned):
+        made[..., : tall * wide] *= np.exp(-turned.imag)
+    return made[0].astype(real, copy=False), made[1].astype(real, copy=False)
 
 
 def _pixels(frame: Tensor | None, length: int, real: np.dtype) -> np.ndarray:
@@ -185,5 +201,5 @@ def _pixels(frame: Tensor | None, length: int, real: np.dtype) -> np.ndarray:
 
 def _laid_back(gradient: np.ndarray, shape: tuple[int, int, int, int]) -> Tensor:
     """(c, z, Y, X) from the parts (X Y of each slice) along phase and absorption."""
-    parts = [torch.from_numpy(part).reshape(shape).transpose(-1, -2).contiguous() for part in gradient]
+    parts = [torch.from_numpy(np.ascontiguousarray(part.reshape(shape).swapaxes(-1, -2))) for part in gradient]
     return parts[0] if len(parts) == 1 else torch.complex(parts[0], -parts[1])
