@@ -2,7 +2,7 @@
 
 import os
 
-from exitwave.core.errors import FormatError, InputError
+from exitwave.core.errors import ExitwaveError, FormatError, InputError
 from exitwave.io.streams.clusters import Clustering
 from exitwave.io.streams.lines import LineScan
 from exitwave.io.streams.packed_stream import PackedFile, PackedStream
@@ -58,14 +58,17 @@ def _connection(address: str, wait_s: float, idle_s: float | None) -> ByteSource
 
 def _stream(source: ByteSource, scan_lines: LineScan | None, placement: Placement | None, clustering: Clustering | None,
             wait_s: float) -> PackedStream | Tpx3Stream:
-    head = peek(source, 8 * LOOK, wait_s)
-    kind, rest = kind_of(head), Peeked(head, source)
-    if kind == "packed":
-        return PackedStream(rest, wait_s)
-    if kind == "tpx3":
-        return Tpx3Stream(rest, placement, scan_lines, clustering, wait_s)
-    source.close()
-    raise _unknown(source.name)
+    try:
+        head = peek(source, 8 * LOOK, wait_s)
+        kind, rest = kind_of(head), Peeked(head, source)
+        if kind == "packed":
+            return PackedStream(rest, wait_s)
+        if kind == "tpx3":
+            return Tpx3Stream(rest, placement, scan_lines, clustering, wait_s)
+        raise _unknown(source.name)
+    except ExitwaveError:
+        source.close()
+        raise
 
 
 def _beginning(file: str) -> bytes:

@@ -89,10 +89,10 @@ class PackedStream:
             at, block, wanted = self._next(arena, at, stop)
             if block is not None and wanted <= stop:
                 columns = arena[at + HEAD.size : wanted]
-                chunk = self._taken(block, columns if not at % 8 else columns.copy())
-                at = wanted
-                if chunk is not None and len(chunk):
+                chunk = decode_columns(self.packing, block, columns if not at % 8 else columns.copy())
+                if self._new(block, chunk is not None) and chunk is not None and len(chunk):
                     yield chunk
+                at = wanted if chunk is not None else min(wanted, _next_head(arena, at, stop) or wanted)
                 continue
             if wanted > len(arena):
                 fresh = np.empty(max(ARENA_BYTES, wanted - at), np.uint8)
@@ -100,8 +100,13 @@ class PackedStream:
                 arena, at, stop = fresh, 0, stop - at
             got = self._source.readinto(memoryview(arena)[stop:])
             if got == 0:
-                self._ended(stop - at, block)
-                return
+                after = None if block is None else _next_head(arena, at, stop)
+                if block is None or after is None:
+                    self._lost[UNFINISHED] += stop - at
+                    self._lost[UNCLOSED] += 1
+                    return
+                self._new(block, whole=False)
+                at = after
             stop += got or 0
             if got is None:
                 yield EventChunk(position=np.zeros(0, np.int32), pixel=np.zeros(0, np.int32))
@@ -118,19 +123,13 @@ class PackedStream:
             at += skipped
         return at, None, at + HEAD.size
 
-    def _taken(self, block: Block, columns: np.ndarray) -> EventChunk | None:
+    def _new(self, block: Block, whole: bool) -> bool:
+        """Whether a block had not come before; what is not whole is counted."""
         if not self._order.take(block.number):
-            return None
+            return False
         self.complete = block.last
-        chunk = decode_columns(self.packing, block, columns)
-        if chunk is None:
-            self._lost[DAMAGED] += block.events
-        return chunk
-
-    def _ended(self, left: int, block: Block | None) -> None:
-        """Damage at the very end looks like a block that is not finished; both are told."""
-        self._lost[UNFINISHED] += left
-        self._lost[UNCLOSED] += 1
+        self._lost[DAMAGED] += 0 if whole else block.events
+        return True
 
 
 class PackedFile(PackedStream):
@@ -155,6 +154,17 @@ class PackedFile(PackedStream):
         self.packing = read_packing(self._source, 0.0)
         self._begin()
         yield from super().chunks()
+
+
+def _next_head(arena: np.ndarray, at: int, stop: int) -> int | None:
+    """Where the next block begins after the head at `at`: inside a block that was torn off."""
+    data = arena[at:stop].tobytes()
+    found = data.find(BLOCK_MAGIC, HEAD.size)
+    while 0 <= found <= len(data) - HEAD.size:
+        if decode_head(memoryview(data)[found : found + HEAD.size]) is not None:
+            return at + found
+        found = data.find(BLOCK_MAGIC, found + 1)
+    return None
 
 
 def read_packing(source: ByteSource, wait_s: float) -> Packing:
