@@ -17,7 +17,8 @@ class DirectImage:
     multiplied by, on the half plane of `numpy.fft.rfft2`; `noise` (y, h): variance of each Fourier coefficient (numpy's unnormalised
     transform of `image`) divided by the count of pixels, i.e. the mean of `noise` over the full plane is the variance of one pixel in rad^2.
     `halves` are two images from disjoint detector pixels, each on the same scale as `image`. `electrons` per position made the image.
-    `amplitude` (y, x) is the log-amplitude where the method solved for it beside the phase.
+    `amplitude` (y, x) is the log-amplitude where the method solved for it beside the phase. `approximation` is the rms error over the rms of the
+    image where it was made by approximate sums (cut guide functions, rounded places), else zero.
     """
 
     method: str
@@ -29,6 +30,7 @@ class DirectImage:
     electrons: float
     pixels: int
     amplitude: Tensor | None = None
+    approximation: float = 0.0
 
 
 def optics_of(g: Geometry, finite_pixels: bool = True) -> Aperture:

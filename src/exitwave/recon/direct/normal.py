@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from exitwave.core import record
+from exitwave.core.fft import real_dtype
 from exitwave.data import FrameSource
 from exitwave.recon.direct.geometry import Geometry, scan_frequencies
 from exitwave.recon.direct.overlap import Aperture, overlaps
@@ -126,6 +127,27 @@ def normal_sums(
     return _finished(sums, columns, parts, counts, power)
 
 
+def gram_of(g: Geometry, optics: Aperture, tiles: Tiles, dtype: torch.dtype) -> Tensor:
+    """The Gram matrices (y, h, c, c) of a phase alone, which need no data."""
+    pixels = torch.nonzero(g.bright()).reshape(-1)
+    columns, ny, h = len(tiles.qy), tiles.qy.shape[1], tiles.qx.shape[2]
+    sums = torch.zeros((ny, h, columns, columns + 2), dtype=torch.complex128)
+    for pick in pixels.split(max(1, SPECTRA_BYTES // (ny * h * 16))):
+        k = g.k_invA[pick]
+        weight = torch.rsqrt(optics.intensity(k[:, 0], k[:, 1])).to(real_dtype(dtype))
+        _add(sums, (optics,), k, tiles, "phase", torch.zeros((ny, h, len(pick)), dtype=dtype), weight, torch.zeros_like(pick))
+    return _finished(sums, columns, "phase", 0.0, 0.0).gram
+
+
+def right_of(g: Geometry, optics: Aperture, tiles: Tiles, pixels: Tensor, dtype: torch.dtype) -> Tensor:
+    """What one count's spectrum of one has in the right side of the normal equations of a phase, for each of the pixels: (y, h, c, b)."""
+    k = g.k_invA[pixels]
+    share = optics.intensity(k[:, 0], k[:, 1]).to(real_dtype(dtype))
+    right = responses((optics,), k, tiles, "phase", dtype).conj() * (-1j / share)
+    right[0, 0] = 0  # the scan's mean is the pattern, as in `_finished`
+    return right
+
+
 def _finished(sums: Tensor, columns: int, parts: Parts, counts: float, power: float) -> NormalSums:
     """Blocks of the sums (y, h, columns and maybe data, columns and data), with the i that a phase responds with, and the mean's frequency left
     out."""
@@ -157,14 +179,26 @@ def _add(sums: Tensor, planes: tuple[Aperture, ...], k: Tensor, tiles: Tiles, pa
 
 
 def assembled(columns: Tensor, tiles: Tiles) -> Tensor:
-    """The half plane (Y, H) of the fine grid from a value for each tile (y, h, tile); the mirrored ones are conjugates of what was solved."""
+    """Half planes (*, Y, H) of the fine grid from a value for each tile (*, y, h, tile); the mirrored ones are conjugates of what was solved."""
     (ny, nx), u = tiles.scan, tiles.upsample
-    full = columns.permute(2, 0, 1).reshape(u, u, ny, -1)  # (ty, tx, y, h)
-    rows = full.permute(0, 2, 1, 3).reshape(u * ny, u, -1)  # (Y, tx, h)
+    full = columns.movedim(-1, -3).unflatten(-3, (u, u))  # (ty, tx, y, h)
+    rows = full.transpose(-3, -2).flatten(-4, -3)  # (Y, tx, h)
     c = torch.arange(u * nx // 2 + 1)
     tile, base = c // nx, c % nx
     direct = base <= nx // 2
     mirrored = (u * nx - c) % (u * nx)
-    there = rows[:, torch.where(direct, tile, mirrored // nx), torch.where(direct, base, mirrored % nx)]  # (Y, H)
-    back = there[(-torch.arange(u * ny)) % (u * ny)]
+    there = rows[..., torch.where(direct, tile, mirrored // nx), torch.where(direct, base, mirrored % nx)]  # (Y, H)
+    back = there[..., (-torch.arange(u * ny)) % (u * ny), :]
     return torch.where(direct, there, back.conj() if back.is_complex() else back)
+
+
+def dissected(fine: Tensor, tiles: Tiles) -> Tensor:
+    """The other way round: a value for each tile (*, y, h, tile) from half planes (*, Y, H) of the fine grid."""
+    (ny, nx), u = tiles.scan, tiles.upsample
+    column = (torch.arange(u)[:, None] * nx + torch.arange(nx // 2 + 1)).reshape(-1)  # (tx h,)
+    direct = column < fine.shape[-1]
+    mirrored = (u * nx - column) % (u * nx)
+    there = fine[..., torch.where(direct, column, mirrored)]
+    back = there[..., (-torch.arange(u * ny)) % (u * ny), :].conj()
+    rows = torch.where(direct, there, back).unflatten(-2, (u, ny)).unflatten(-1, (u, -1))  # (ty, y, tx, h)
+    return rows.transpose(-3, -2).flatten(-4, -3).movedim(-3, -1)

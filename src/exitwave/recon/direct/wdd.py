@@ -11,7 +11,7 @@ from exitwave.core import aberrations, record
 from exitwave.core.errors import InputError
 from exitwave.data import FrameSource
 from exitwave.recon.direct._kernels import gather
-from exitwave.recon.direct.deconvolution import Camera, camera, conjugate_weights, lit_pixels, products
+from exitwave.recon.direct.deconvolution import Camera, Pair, camera, conjugate_weights, lit_pixels, products
 from exitwave.recon.direct.geometry import Geometry, scan_frequencies
 from exitwave.recon.direct.image import DirectImage, checkerboard, optics_of
 from exitwave.recon.direct.overlap import Aperture, pixel_averages
@@ -169,18 +169,58 @@ def _add(
     share = shares[picked]
     for part in torch.arange(len(at.q)).split(_together(grid)):
         qy, qx = at.q[part].unbind(-1)
-        pair = products(points, grid, lit, qy, qx, dtype)
-        plus, minus = (conjugate_weights(pair.spread(product), grid, sign * qy, sign * qx, ridges[part]).numpy()
-                       for sign, product in ((1, pair.plus), (-1, pair.minus)))
+        pair, plus, minus = _weighed(points, grid, lit, at.q[part], ridges[part], dtype)
         o, noise = np.zeros((2, 2, len(part)), np.complex128), np.zeros(len(part))
         odd = torch.empty((len(part), len(picked)), dtype=dtype)  # the phase's weight is this over 2i
-        gather(plus, minus, grid.begin, grid.frame, picked.numpy(), colours.numpy(), share.numpy(), data.numpy(), at.base[part].numpy(),
-               at.mirrored[part].numpy(), o, noise, odd.numpy())
+        gather(plus.numpy(), minus.numpy(), grid.begin, grid.frame, picked.numpy(), colours.numpy(), share.numpy(), data.numpy(),
+               at.base[part].numpy(), at.mirrored[part].numpy(), o, noise, odd.numpy())
         sums.o[:, :, part] += torch.from_numpy(o)
         sums.noise[part] += torch.from_numpy(noise)
         left, right = pixel_averages(optics, lit[1][None, :, 0], lit[1][None, :, 1], qy[:, None], qx[:, None], dtype)
         response = (pair.minus.conj() * left - pair.plus * right)[:, within]
         sums.ctf[part] += 0.5 * (odd[:, among] * response).sum(1)
+
+
+def _weighed(
+    points: Aperture, grid: Camera, lit: tuple[Tensor, Tensor], q: Tensor, ridges: Tensor, dtype: torch.dtype
+) -> tuple[Pair, Tensor, Tensor]:
+    """The products at frequencies q (c, 2), and the conjugate weights (c, Y, X) at q and at -q."""
+    qy, qx = q.unbind(-1)
+    pair = products(points, grid, lit, qy, qx, dtype)
+    plus, minus = (conjugate_weights(pair.spread(product), grid, sign * qy, sign * qx, ridges)
+                   for sign, product in ((1, pair.plus), (-1, pair.minus)))
+    return pair, plus, minus
+
+
+def wdd_weights(g: Geometry, pixels: Tensor, upsample: int, ridge: float, finite_pixels: bool, dtype: torch.dtype) -> Tensor:
+    """w (b, Y, X) on the whole fine plane for the detector pixels (b,), flat, zero where the aperture passes nothing: sum_k w G = T~(q) T~*(0), for
+    the fixed `ridge` that makes it linear in the counts."""
+    grid, at = camera(g, finite_pixels), _frequencies(g, upsample)
+    points = replace(optics_of(g, finite_pixels), axes_invA=torch.zeros(2, 2, dtype=torch.float64))
+    lit, (ny, nx), (y, x) = lit_pixels(points, grid), at.shape, at.fine.unbind(-1)
+    cell = (grid.begin[0] + pixels // grid.frame[1]) * grid.shape[1] + grid.begin[1] + pixels % grid.frame[1]
+    forth, back = (torch.empty((len(at.q), len(pixels)), dtype=dtype) for _ in range(2))
+    for part in torch.arange(len(at.q)).split(_together(grid)):
+        _, plus, minus = _weighed(points, grid, lit, at.q[part], torch.full((len(part),), ridge, dtype=torch.float64), dtype)
+        forth[part], back[part] = plus.flatten(1)[:, cell].conj(), minus.flatten(1)[:, cell].conj()
+    made = torch.zeros((len(pixels), ny, nx), dtype=dtype)
+    made[:, -y % ny, -x % nx] = back.T
+    made[:, y, x] = forth.T
+    return made
+
+
+def wdd_image(spectra: Tensor, ctf: Tensor, noise: Tensor, g: Geometry, total: float, upsample: int, dispersion: float,
+              counts_per_electron: float) -> DirectImage:
+    """The image from sums sum_k w G (2, Y, X) of the detector's halves on the whole fine plane; `ctf` and `noise` (Y, H) are those of a weak
+    specimen's phase for counts of mean one: sum_k w i Gamma and sum_k |w|^2 <I> / total.
+
+    Raises:
+        InputError: a specimen whose mean transmission is lost in noise.
+    """
+    at = _frequencies(g, upsample)
+    y, x = at.fine.unbind(-1)
+    o = torch.stack([spectra[:, y, x], spectra[:, -y % at.shape[0], -x % at.shape[1]]], 1)
+    return _image(_Sums(o=o, ctf=ctf[y, x], noise=noise[y, x]), at, g, total, upsample, dispersion, counts_per_electron)
 
 
 def _matches(lit: Tensor, picked: Tensor, grid: Camera) -> tuple[Tensor, Tensor]:

@@ -43,9 +43,12 @@ def parallax(optics: Aperture, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor, d
 def flipped_parallax(optics: Aperture, ky: Tensor, kx: Tensor, qy: Tensor, qx: Tensor, dtype: torch.dtype) -> Weighed:
     """Parallax with the sign of its transfer undone: w = sign(sin chi_even(q)) exp(-i grad chi(k).q), the even part so that images stay real."""
     plain = parallax(optics, ky, kx, qy, qx, dtype)
-    even = 0.5 * (chi_of(optics, qy, qx) + chi_of(optics, -qy, -qx))
-    sign = torch.sign(torch.sin(even)).to(plain.weight.real.dtype)
-    return Weighed(weight=sign * plain.weight, response=plain.response)
+    return Weighed(weight=flip(optics, qy, qx).to(plain.weight.real.dtype) * plain.weight, response=plain.response)
+
+
+def flip(optics: Aperture, qy: Tensor, qx: Tensor) -> Tensor:
+    """sign(sin chi_even(q)), float64."""
+    return torch.sign(torch.sin(0.5 * (chi_of(optics, qy, qx) + chi_of(optics, -qy, -qx))))
 
 
 def icom(

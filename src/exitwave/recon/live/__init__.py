@@ -3,8 +3,12 @@
 from exitwave.recon.live.columns import Rejected
 from exitwave.recon.live.cube import CountCube, CountedFrames, CubeState, counted, ended
 from exitwave.recon.live.detectors import DetectorState, LiveDetectors
+from exitwave.recon.live.field import Field, free_field, on_field
+from exitwave.recon.live.guided import GuidedState, LiveGuides
+from exitwave.recon.live.guides import Guides, half_widths, make_guides
 from exitwave.recon.live.moments import LiveMoments, MomentState, centre_of_mass
 from exitwave.recon.live.phase import LivePhase, live_phase, looked_at
 
-__all__ = ["CountCube", "CountedFrames", "CubeState", "DetectorState", "LiveDetectors", "LiveMoments", "LivePhase", "MomentState", "Rejected",
-           "centre_of_mass", "counted", "ended", "live_phase", "looked_at"]
+__all__ = ["CountCube", "CountedFrames", "CubeState", "DetectorState", "Field", "GuidedState", "Guides", "LiveDetectors", "LiveGuides", "LiveMoments",
+           "LivePhase", "MomentState", "Rejected", "centre_of_mass", "counted", "ended", "free_field", "half_widths", "live_phase", "looked_at",
+           "make_guides", "on_field"]
