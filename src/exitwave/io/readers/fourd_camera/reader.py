@@ -48,21 +48,32 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
     """
     refuse_layout(options, CARD)
     with opened(path) as file:
-        frames, positions = file[FRAMES], file[POSITIONS]
-        if h5py.check_vlen_dtype(frames.dtype) is None or h5py.check_vlen_dtype(frames.dtype).kind not in "ui" or len(frames.shape) != 1:
-            raise FormatError(f"{path} holds no lists of electrons", expected=f"lists of pixel numbers at {FRAMES}", got=str(frames.dtype))
-        rows, columns = (_size(frames, name, SENSOR) for name in ("Nx", "Ny"))
-        scan = (_size(positions, "Ny", 0), _size(positions, "Nx", 0))
-        if min(*scan, rows, columns) < 1 or max(rows, columns) > LARGEST or prod(scan) > SPARSEST * max(frames.shape[0], LARGEST):
-            raise FormatError(f"{path} does not say its shape", expected=f"attributes Nx and Ny of {FRAMES} and {POSITIONS}",
-                              got=f"{frames.shape[0]} frames of {rows} x {columns} for a scan of {scan[0]} x {scan[1]}")
+        scan, frame = layout_of(file, path)
         order = _order(file, prod(scan), path)
         attributes = leaves(file["metadata"]) if isinstance(file.get("metadata"), h5py.Group) else {}
     per_position = np.diff(order[1])
     attributes |= {"frames": len(order[0]), "positions_without_frames": int(np.count_nonzero(per_position == 0))}
     dtype = "u1" if per_position.max() <= 255 else "=u2"
-    shape = arranged((*scan, rows, columns), options.scan_shape, path)
+    shape = arranged((*scan, *frame), options.scan_shape, path)
     return Opened(frames=CountedFrames(path, shape, np.dtype(dtype).str), attributes=attributes)
+
+
+def layout_of(file: h5py.File, path: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The scan (Ry, Rx) and the frame (ky, kx) of an open file.
+
+    Raises:
+        FormatError: no lists of electrons, or shapes that do not fit them.
+    """
+    frames, positions = file.get(FRAMES), file.get(POSITIONS)
+    kind = h5py.check_vlen_dtype(frames.dtype) if isinstance(frames, h5py.Dataset) and isinstance(positions, h5py.Dataset) else None
+    if kind is None or kind.kind not in "ui" or len(frames.shape) != 1:
+        raise FormatError(f"{path} holds no lists of electrons", expected=f"lists of pixel numbers at {FRAMES}", got=str(frames))
+    rows, columns = (_size(frames, name, SENSOR) for name in ("Nx", "Ny"))
+    scan = (_size(positions, "Ny", 0), _size(positions, "Nx", 0))
+    if min(*scan, rows, columns) < 1 or max(rows, columns) > LARGEST or prod(scan) > SPARSEST * max(frames.shape[0], LARGEST):
+        raise FormatError(f"{path} does not say its shape", expected=f"attributes Nx and Ny of {FRAMES} and {POSITIONS}",
+                          got=f"{frames.shape[0]} frames of {rows} x {columns} for a scan of {scan[0]} x {scan[1]}")
+    return scan, (rows, columns)
 
 
 class CountedFrames:
@@ -122,14 +133,23 @@ class CountedFrames:
 
 def _order(file: h5py.File, positions: int, path: str) -> tuple[np.ndarray, np.ndarray]:
     """The rows of the list of frames sorted by scan position, and where those of each position begin (positions + 1 numbers)."""
+    place = places_of(file, positions, path)
+    return np.argsort(place, kind="stable"), np.concatenate(([0], np.cumsum(np.bincount(place, minlength=positions))))
+
+
+def places_of(file: h5py.File, positions: int, path: str) -> np.ndarray:
+    """The scan position (n,) int64 of each frame of an open file.
+
+    Raises:
+        FormatError: positions outside the scan, or numbers that do not fit.
+    """
     count, told = file[FRAMES].shape[0], np.asarray(file[POSITIONS][()]).reshape(-1)
     if not count or not len(told) or count % len(told) or told.dtype.kind not in "ui":
         raise FormatError(f"{path} does not say where its frames belong", expected=f"one entry of {POSITIONS} for each frame or each position",
                           got=f"{count} frames, {len(told)} entries of {told.dtype}")
     if told.min() < 0 or told.max() >= positions:
         raise FormatError(f"{path} has frames outside its scan", expected=f"positions 0 to {positions - 1}", got=int(max(told.max(), -told.min())))
-    place = np.repeat(told.astype(np.int64), count // len(told))
-    return np.argsort(place, kind="stable"), np.concatenate(([0], np.cumsum(np.bincount(place, minlength=positions))))
+    return np.repeat(told.astype(np.int64), count // len(told))
 
 
 def _size(node: h5py.Dataset, name: str, otherwise: int) -> int:
