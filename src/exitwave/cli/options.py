@@ -89,10 +89,11 @@ class Named(click.ParamType):
 
 
 class Output(click.Path):
-    """A file to write, of the kind "result", "picture", "TIFF" or "recipe"; a name that ends like a file of another kind is refused."""
+    """A file to write, of the kind "result", "recording", "picture", "TIFF" or "recipe"; a name that ends like a file of another kind is refused."""
 
     ENDINGS: ClassVar[dict[str, tuple[str, ...]]] = {
-        "result": (".h5", ".hdf5", ".nxs", ".zarr"), "picture": (".png",), "TIFF": (".tif", ".tiff"), "recipe": (".yaml", ".yml"),
+        "recording": (".ewe",), "result": (".h5", ".hdf5", ".nxs", ".zarr"),
+        "picture": (".png",), "TIFF": (".tif", ".tiff"), "recipe": (".yaml", ".yml"),
         "other": (".jpg", ".jpeg", ".gif", ".bmp", ".pdf", ".svg", ".npy", ".npz", ".mrc", ".hspy", ".zspy", ".dm3", ".dm4", ".emd", ".json"),
     }
 

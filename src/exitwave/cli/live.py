@@ -1,0 +1,258 @@
+"""A stream watched without a screen: pictures and a log while the scan runs, a result when it has ended."""
+
+import json
+import os
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, TextIO
+
+import click
+import numpy as np
+import torch
+
+from exitwave.cli.asked import Known
+from exitwave.cli.live_source import Source, StreamFlags, input_told, source_of
+from exitwave.cli.saving import picture, save_direct, single, title_of
+from exitwave.cli.session import Outputs, emit, layered, overridden
+from exitwave.cli.told import Making
+from exitwave.cli.words import reach_in_words
+from exitwave.cli.work import Reconstructed, recipe_of, require
+from exitwave.core import InputError, record
+from exitwave.data import Calibration, Dataset4D, calibration_from_json
+from exitwave.io.nxem import Facts
+from exitwave.io.provenance import InputFile
+from exitwave.io.streams import Packing, Recorder
+from exitwave.live import Ended, Look, Part, merged_parts, read_part, watch, write_part
+from exitwave.plot.quick import quick_picture
+from exitwave.recon.direct.geometry import Geometry, geometry
+from exitwave.recon.direct.image import DirectImage
+from exitwave.recon.live import CubeState, LiveMoments, LivePhase, counted, live_phase
+from exitwave.recon.options import Quantities, ReconstructOptions
+from exitwave.signal import frc, ring_ssnr
+
+PHASE = "phase"
+STATUS = {"complete": 0, "stopped": 3, "broken": 4}
+LOG, PICTURE = "log.jsonl", "phase.png"
+
+
+@record
+class Watching:
+    """What is watched for and where it goes: `views` a folder for pictures and the log, `keep` every picture under a number of its own,
+    `recording` a file of events, `seconds` after which it ends, `png` the last picture with spectrum and transfer."""
+
+    outputs: Outputs
+    views: str | None
+    keep: bool
+    every_s: float
+    recording: str | None
+    seconds: float | None
+    halves: bool
+    budget: int
+    force: bool
+    as_json: bool
+    making: Making
+
+
+def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFlags, w: Watching, *, optics: Mapping[str, Any],
+        file: Mapping[str, Any]) -> int:
+    """Watch to the end; the exit status."""
+    source = source_of(where, flags, file)
+    known = overridden(layered(source.calibration, beside.calibration), **optics)
+    mask = beside.alive(source.shape[2:])
+    alive = source.alive if mask is None else mask if source.alive is None else mask & source.alive
+    require(known, options.method)
+    optics_of_scan = geometry(known, source.shape, None if alive is None else torch.from_numpy(alive))
+    accumulator = accumulator_of(options.method, optics_of_scan, options.upsample, known, halves=w.halves, memory=w.budget)
+    recipe = {**recipe_of(options.method, options.upsample, known, w.budget, alive), "verb": "live"}
+    recorder = _recorder(source, known, w)
+    log = _Log(w, known)
+    try:
+        ended = watch(source.stream, {PHASE: accumulator}, source.shape, every_s=w.every_s, show=log.show, recording=recorder, until_s=w.seconds)
+    finally:
+        if recorder is not None:
+            recorder.close()
+        log.close()
+    if flags.share[1] > 1:
+        return _save_part(ended, recipe, flags, source, w)
+    return _finish(ended, recipe, known, optics_of_scan, accumulator, input_told(source, w.recording, w.making.hashed), source.name, w)
+
+
+def accumulator_of(method: str, g: Geometry, upsample: int, known: Calibration, *, halves: bool, memory: int) -> LivePhase | LiveMoments:
+    """What adds up a method's image: moments for iCOM, else the count cube.
+
+    Raises:
+        InputError: a method that no stream can have.
+    """
+    gain = float(known.counts_per_electron.value or 1.0)
+    if method == "icom":
+        return LiveMoments(g=g, upsample=upsample, dispersion=gain, counts_per_electron=gain)
+    made = live_phase(g, method, upsample=upsample, sets=2 if halves else 1)
+    return LivePhase(cube=made.cube, g=g, method=method, upsample=upsample, dispersion=gain, counts_per_electron=gain, memory_bytes=memory)
+
+
+def merge(paths: tuple[str, ...], outputs: Outputs, *, budget: int, force: bool, as_json: bool) -> int:
+    """One result of the parts that several processes have counted."""
+    if len(set(map(os.path.abspath, paths))) != len(paths):
+        raise InputError("the same part is named twice", got=", ".join(paths))
+    parts = {path: read_part(path) for path in paths}
+    recipe = next(iter(parts.values())).recipe
+    known, shape = _calibration_in(recipe), tuple(int(n) for n in recipe["shape"])
+    alive = _alive_in(recipe, shape)
+    g = geometry(known, shape, None if alive is None else torch.from_numpy(alive))  # type: ignore[arg-type]
+    accumulator = accumulator_of(str(recipe["method"]), g, int(recipe["upsample"]), known, halves=bool(recipe["halves"]), memory=budget)
+    whole = merged_parts(parts, {PHASE: accumulator})
+    ended = Ended(status="complete", because="", seconds=0.0, events=whole.events, frames=0, looks=0, rejected={}, states=whole.states,
+                  results={PHASE: accumulator.finish(whole.states[PHASE])}, lacking={})
+    w = Watching(outputs=outputs, views=None, keep=False, every_s=1.0, recording=None, seconds=None, halves=bool(recipe["halves"]), budget=budget,
+                 force=force, as_json=as_json, making=Making())
+    told = InputFile(path=str(recipe["source"]), bytes=0, unhashed=f"merged from {', '.join(map(os.path.basename, paths))}", options={})
+    kept = {name: value for name, value in recipe.items() if name not in ("share", "shape", "source", "halves")}
+    return _finish(ended, kept, known, g, accumulator, told, f"{len(paths)} parts", w)
+
+
+def _recorder(source: Source, known: Calibration, w: Watching) -> Recorder | None:
+    if w.recording is None:
+        return None
+    if not source.sends_events:
+        raise InputError("a recording holds events, and this source sends frames", got=source.name, remedy="leave out --record")
+    return Recorder(w.recording, Packing(frame=source.shape[2:], scan=source.shape[:2], calibration=known.as_json()), force=w.force)
+
+
+class _Log:
+    """A line for each look, in a file and on the terminal, and the picture."""
+
+    def __init__(self, w: Watching, known: Calibration) -> None:
+        self.w = w
+        step = known.need("scan_step_y_A"), known.need("scan_step_x_A")
+        self.area_A2 = step[0] * step[1]
+        self.events, self.seconds = 0, 0.0
+        self.file: TextIO | None = None
+        if w.views:
+            os.makedirs(w.views, exist_ok=True)
+            self.file = open(os.path.join(w.views, LOG), "a", encoding="utf-8")  # noqa: SIM115 - closed by close
+
+    def show(self, look: Look) -> None:
+        """Called by the thread that looks."""
+        image, resolution = look.views.get(PHASE), None
+        if image is not None:
+            resolution = resolution_of(image)
+        counts = look.events or look.frames
+        rate = (counts - self.events) / max(look.seconds - self.seconds, 1e-9)
+        self.events, self.seconds = counts, look.seconds
+        told = {"seconds": round(look.seconds, 3), "events": look.events, "frames": look.frames, "per_second": round(rate),
+                "dose_e_per_A2": None if image is None else image.electrons / self.area_A2,
+                "frc_resolution_A": resolution, "view_s": round(look.view_s, 4), "waiting_bytes": look.waiting_bytes,
+                "rejected": dict(look.rejected), "lacking": look.lacking.get(PHASE, "")}
+        if self.file is not None:
+            self.file.write(json.dumps(told) + "\n")
+            self.file.flush()
+        if image is not None and self.w.views:
+            name = f"phase_{look.number:05d}.png" if self.w.keep else PICTURE
+            words = f"{look.seconds:.1f} s, {quantity(counts)} {'events' if look.events else 'frames'}"
+            quick_picture(os.path.join(self.w.views, name), single(image.image), image.pitch_A, words)
+        if not self.w.as_json:
+            lost = sum(look.rejected.values())
+            reach = f"{resolution:.3g} A" if resolution else "every ring" if image is not None else "no image yet"
+            more = f"  {quantity(lost)} not used" if lost else ""
+            click.echo(f"{look.seconds:8.1f} s  {quantity(counts):>8}  {quantity(rate):>8}/s  {reach}{more}", err=True)
+
+    def close(self) -> None:
+        """The log ends."""
+        if self.file is not None:
+            self.file.close()
+
+
+def resolution_of(image: DirectImage) -> float | None:
+    """Where the half images stop correlating, A; None where they never do."""
+    return frc(image.halves[0].double(), image.halves[1].double(), image.pitch_A).resolution_A()
+
+
+def quantity(value: float) -> str:
+    """ "12.3 M": a count that is read at a glance."""
+    for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def _finish(ended: Ended, recipe: Mapping[str, Any], known: Calibration, g: Geometry, accumulator: LivePhase | LiveMoments, told: InputFile,
+            name: str, w: Watching) -> int:
+    if PHASE not in ended.results:
+        raise InputError(f"{name} gave no image: {ended.lacking.get(PHASE, 'nothing came')}", got=_sums(ended), remedy=ended.because or None)
+    started = perf_counter()
+    image = ended.results[PHASE]
+    one, other = (half.double() for half in image.halves)
+    done = Reconstructed(image=image, geometry=g, calibration=known, rings=frc(one, other, image.pitch_A), ssnr=ring_ssnr(one, other, image.pitch_A),
+                         seconds=ended.seconds, asked=Quantities(halves="counts" if w.halves and recipe["method"] != "icom" else "pixels"))
+    live = {"status": ended.status, "because": ended.because, "events": ended.events, "frames": ended.frames, "looks": ended.looks,
+            "rejected": dict(ended.rejected)}
+    data = Dataset4D(frames=_frames_of(accumulator, ended.states[PHASE]), calibration=known, origin={"path": told.path})
+    making = Making(started=w.making.started, hashed=w.making.hashed, about=w.making.about, known=told, facts=Facts())
+    lacking = save_direct(done, data, recipe, w.outputs, force=w.force, making=making, more={"live": live})
+    if w.views and not w.outputs.png:
+        picture(done, os.path.join(w.views, "last.png"), True)
+    if w.as_json:
+        emit({**w.outputs.as_json(), "method": image.method, "seconds": ended.seconds, "metrics": {**done.metrics, "live": live},
+              "nexus_missing": list(lacking)})
+    else:
+        click.echo(f"{title_of(done)}: {_sums(ended)}")
+        for reason, number in ended.rejected.items():
+            click.echo(f"  {quantity(number)} {reason}")
+        click.echo(f"  half sets correlate over 1/7 {reach_in_words(done.rings.resolution_A(), done.rings.last_A())}; "
+                   f"{ended.seconds:.1f} s watched, {perf_counter() - started:.1f} s to write {w.outputs.in_words()}")
+        if ended.because:
+            click.echo(f"exitwave: the source broke off: {ended.because}; what had come is in the result", err=True)
+    return STATUS[ended.status]
+
+
+def _sums(ended: Ended) -> str:
+    what = f"{quantity(ended.events)} events" if ended.events or not ended.frames else f"{quantity(ended.frames)} frames"
+    return f"{what}, {ended.status}"
+
+
+def _frames_of(accumulator: LivePhase | LiveMoments, state: Any) -> Any:
+    """The counts as a scan where the state holds them (moments do not)."""
+    if isinstance(accumulator, LivePhase) and isinstance(state, CubeState):
+        return counted(accumulator.cube, state, fill="none")
+    return _NoFrames(state.shape)
+
+
+class _NoFrames:
+    """A scan whose frames were never kept."""
+
+    natural_chunk, dtype = 1, np.dtype(np.uint8)
+
+    def __init__(self, shape: tuple[int, int, int, int]) -> None:
+        self.shape = shape
+
+    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        """There is nothing to read.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("moments keep no frames")
+
+
+def _save_part(ended: Ended, recipe: Mapping[str, Any], flags: StreamFlags, source: Source, w: Watching) -> int:
+    more = {"share": flags.share, "shape": source.shape, "source": source.path, "halves": w.halves}
+    write_part(w.outputs.result, Part(recipe={**recipe, **more}, states=ended.states, events=ended.events), w.force)
+    index, of = flags.share
+    if w.as_json:
+        emit({"output": os.path.abspath(w.outputs.result), "share": [index + 1, of], "events": ended.events, "status": ended.status})
+    else:
+        click.echo(f"part {index + 1} of {of}: {_sums(ended)}; written to {w.outputs.result}; `exitwave merge` makes one result of all parts")
+    return STATUS[ended.status]
+
+
+def _calibration_in(recipe: Mapping[str, Any]) -> Calibration:
+    return calibration_from_json(recipe["calibration"])
+
+
+def _alive_in(recipe: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
+    if recipe["dead_px"] is None:
+        return None
+    alive = np.ones(shape[2:], bool)
+    alive[tuple(np.asarray(recipe["dead_px"], int).reshape(-1, 2).T)] = False
+    return alive
+

@@ -1,0 +1,148 @@
+"""Where a stream comes from: an address, a file of events, or a scan that is replayed."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import exitwave.io
+from exitwave.core import InputError, record
+from exitwave.data import Calibration, LiveStream, calibration_from_json
+from exitwave.io.provenance import InputFile, hash_of
+from exitwave.io.streams import Clustering, LineScan, open_events, ticks
+from exitwave.io.streams.frame_order import FrameScan
+from exitwave.io.streams.merlin import merlin_stream
+from exitwave.io.streams.recognise import LOOK, kind_of
+from exitwave.io.streams.simplon import simplon_stream
+from exitwave.io.streams.sparse import FourDCameraStream, RawCsrStream
+from exitwave.live import FrameReplay, Paced, ShareOf
+
+SPARSE = {"raw_csr": RawCsrStream, "fourd_camera": FourDCameraStream}  # files that hold electrons rather than frames
+ADDRESSES, CAMERAS = ("tcp://", "tcp-listen://"), ("merlin://", "simplon://")
+
+
+@record
+class StreamFlags:
+    """How a source is read: `scan_shape` where it does not say one, the line scan of a Timepix3 (times in s), clustering of its hits, whether a file
+    still grows, the silence that ends a source, a pace for replays, and the share of the chunks that this process takes."""
+
+    scan_shape: tuple[int, int] | None = None
+    dwell_s: float | None = None
+    flyback_s: float | None = None
+    delay_s: float = 0.0
+    serpentine: bool = False
+    line_input: int = 1
+    falling: bool = False
+    cluster: bool = False
+    flyback_frames: int = 0
+    follow: bool = False
+    wait_s: float = 10.0
+    idle_s: float | None = None
+    rate: float | None = None
+    share: tuple[int, int] = (0, 1)
+
+
+@record
+class Source:
+    """A stream with its whole shape (Ry, Rx, ky, kx), and what its origin tells of calibration and dead pixels; `path` is a file's, or ""."""
+
+    stream: LiveStream
+    shape: tuple[int, int, int, int]
+    calibration: Calibration
+    alive: np.ndarray | None
+    name: str
+    path: str
+    sends_events: bool
+
+
+def source_of(where: str, flags: StreamFlags, file: Mapping[str, Any]) -> Source:
+    """Open a source; `file` are the flags of scans that are replayed (reader, shape, dtype).
+
+    Raises:
+        InputError: no such file, nobody at the address, a scan shape that is missing or that the source contradicts.
+        FormatError: nothing that can be read.
+    """
+    if where.startswith(ADDRESSES) or flags.follow or _is_events(where):
+        return _paced(_events(where, flags), flags)
+    if where.startswith(CAMERAS):
+        return _paced(_camera(where, flags), flags)
+    data = exitwave.io.open(where, **file, scan_shape=flags.scan_shape)
+    path = os.path.abspath(where.partition("::")[0])
+    lists = SPARSE.get(str(data.origin.get("reader", "")))
+    stream = FrameReplay(data.frames) if lists is None else lists(path)
+    made = Source(stream=stream, shape=data.shape, calibration=data.calibration, alive=data.origin.get("alive"), name=where,
+                  path=path, sends_events=lists is not None)
+    return _paced(made, flags)
+
+
+def _events(where: str, flags: StreamFlags) -> Source:
+    stream = open_events(where, scan_lines=lines_in(flags), clustering=Clustering() if flags.cluster else None, follow=flags.follow,
+                         wait_s=flags.wait_s, idle_s=flags.idle_s)
+    packing = getattr(stream, "packing", None)
+    known = calibration_from_json(packing.calibration) if packing is not None and packing.calibration else Calibration()
+    scan = stream.scan or flags.scan_shape
+    if scan is None:
+        raise InputError(f"{where} does not say how large the scan is", remedy="pass --scan-shape Ry,Rx (Timepix3: with --dwell-us too)")
+    if flags.scan_shape is not None and scan != flags.scan_shape:
+        raise InputError(f"{where} is a scan of another shape", expected=f"--scan-shape {scan[0]},{scan[1]}", got=f"{flags.scan_shape}")
+    path = "" if where.startswith(ADDRESSES) else os.path.abspath(where)
+    return Source(stream=stream, shape=(*scan, *stream.frame), calibration=known, alive=None, name=where, path=path, sends_events=True)
+
+
+def _camera(where: str, flags: StreamFlags) -> Source:
+    if flags.scan_shape is None:
+        raise InputError("a camera does not say how large the scan is", remedy="pass --scan-shape Ry,Rx")
+    kind, _, address = where.partition("://")
+    order = FrameScan(rows=flags.scan_shape[0], columns=flags.scan_shape[1], flyback=flags.flyback_frames, serpentine=flags.serpentine)
+    stream: LiveStream
+    if kind == "merlin":
+        stream = merlin_stream(f"tcp://{address}", order, wait_s=flags.wait_s, idle_s=flags.idle_s)
+    else:
+        stream = simplon_stream(f"tcp://{address}", order, wait_s=flags.wait_s, **({} if flags.idle_s is None else {"idle_s": flags.idle_s}))
+    return Source(stream=stream, shape=(*flags.scan_shape, *stream.frame), calibration=Calibration(), alive=getattr(stream, "alive", None),
+                  name=where, path="", sends_events=False)
+
+
+def lines_in(flags: StreamFlags) -> LineScan | None:
+    """The line scan that the flags describe, None where they give no dwell time.
+
+    Raises:
+        InputError: a dwell time without a scan shape.
+    """
+    if flags.dwell_s is None:
+        return None
+    if flags.scan_shape is None:
+        raise InputError("a dwell time needs the scan's shape", remedy="pass --scan-shape Ry,Rx")
+    return LineScan(rows=flags.scan_shape[0], columns=flags.scan_shape[1], dwell=ticks(flags.dwell_s),
+                    flyback=None if flags.flyback_s is None else ticks(flags.flyback_s), delay=round(ticks(flags.delay_s)),
+                    serpentine=flags.serpentine, channel=flags.line_input, rising=not flags.falling)
+
+
+def _paced(source: Source, flags: StreamFlags) -> Source:
+    stream = source.stream
+    if flags.rate is not None:
+        stream = Paced(stream, flags.rate)
+    if flags.share[1] > 1:
+        if not source.path:
+            raise InputError("shares are for files: a connection cuts its bytes anew each time", remedy="let the sender feed two connections instead")
+        stream = ShareOf(stream, *flags.share)
+    return replace(source, stream=stream)
+
+
+def _is_events(where: str) -> bool:
+    try:
+        with open(where, "rb") as file:
+            return kind_of(file.read(8 * LOOK)) is not None
+    except OSError:
+        return False
+
+
+def input_told(source: Source, recording: str | None, hashed: bool) -> InputFile:
+    """What a result was made from: the file, else the recording, else the address."""
+    path = source.path or (os.path.abspath(recording) if recording else "")
+    if not path or not os.path.exists(path):
+        return InputFile(path=source.name, bytes=0, unhashed="a stream that was not recorded", options={})
+    size = 0 if os.path.isdir(path) else os.path.getsize(path)
+    return InputFile(path=path, bytes=size, sha256=hash_of(path) if hashed else "", unhashed="" if hashed else "asked to leave it out", options={})

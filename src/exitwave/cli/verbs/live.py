@@ -1,0 +1,111 @@
+"""exitwave live: phase images while the scan runs."""
+
+from typing import Any
+
+import click
+
+from exitwave.cli.options import Output, Unit, about_options, flag_of, image_options, recipe_option, scan_options, set_option
+
+
+class Share(click.ParamType):
+    """A share I/N of a stream."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        from exitwave.core import InputError
+
+        one, slash, of = str(value).partition("/")
+        if not slash or not one.strip().isdigit() or not of.strip().isdigit() or not 1 <= int(one) <= int(of):
+            raise InputError(f"{flag_of(param)} is a share of the stream", expected="1/2, 2/2 and so on", got=value)
+        return int(one) - 1, int(of)
+
+
+@click.command(name="live")
+@click.argument("source")
+@click.option("--headless", is_flag=True, help="Pictures, a log and a result, without a page.")
+@click.option("--method", "-m", help="parallax, flipped-parallax, ssb, icom, obf, wiener, lsq or wdd.")
+@image_options
+@click.option("--views", type=click.Path(file_okay=False), help="Folder for the picture of every look and log.jsonl.")
+@click.option("--keep", is_flag=True, help="With --views: keep every picture under a number of its own.")
+@click.option("--every", "every_s", type=Unit("s"), default=1.0, show_default=True, help="Seconds from one look to the next.")
+@click.option("--record", "recording", type=Output("recording"), help="Keep the events in a file that is only added to.")
+@click.option("--halves/--no-halves", default=True, show_default=True, help="Random half sets, for a correlation with every look.")
+@click.option("--upsample", type=int, help="Image pixels per scan step.  [default: 1]")
+@click.option("--seconds", type=Unit("s"), help="Stop after so long.")
+@click.option("--rate", type=float, help="Replay a file at so many events (or frames) a second.  [default: as fast as possible]")
+@click.option("--follow", is_flag=True, help="The file of events is still being written: read on while it grows.")
+@click.option("--wait-s", type=Unit("s"), default=10.0, show_default=True, help="How long a source may take to begin.")
+@click.option("--idle-s", type=Unit("s"), help="Silence that ends a connection (default: none does) or a growing file (default: 10 s).")
+@click.option("--part", "share", type=Share(), default="1/1", help="Take only this share of a file's chunks, e.g. 1/2; `exitwave merge` joins all.")
+@click.option("--dwell-s", type=Unit("s"), help='Timepix3: time on a scan position, e.g. "10 us"; lines begin with a trigger.')
+@click.option("--flyback-s", type=Unit("s"), help="Timepix3: time from a line's end to the next trigger.  [default: what is left]")
+@click.option("--line-delay-s", type=Unit("s"), default=0.0, help="Timepix3: from a trigger to its first position.  [default: 0]")
+@click.option("--flyback-frames", type=click.IntRange(0), default=0, help="Cameras: frames after each row that belong to no position.  [default: 0]")
+@click.option("--serpentine", is_flag=True, help="Timepix3, cameras: every other line runs backward.")
+@click.option("--line-input", type=click.IntRange(1, 2), default=1, show_default=True, help="Timepix3: input of the line triggers.")
+@click.option("--falling", is_flag=True, help="Timepix3: lines begin with a falling edge.")
+@click.option("--cluster", is_flag=True, help="Timepix3: gather the hits of an electron into one event.")
+@recipe_option
+@set_option
+@about_options
+@scan_options
+def command(
+    source: str,
+    headless: bool,
+    method: str | None,
+    output: str,
+    png: str | None,
+    tiff: str | None,
+    views: str | None,
+    keep: bool,
+    every_s: float,
+    recording: str | None,
+    halves: bool,
+    upsample: int | None,
+    seconds: float | None,
+    recipe: str | None,
+    sets: tuple[str, ...],
+    about: tuple[str, ...],
+    no_hash: bool,
+    **options: Any,
+) -> None:
+    """Watch SOURCE: tcp://HOST:PORT (Timepix3 or packed events), merlin://HOST:PORT, simplon://HOST:PORT, a file of events, one that
+    grows (--follow), or a scan that is replayed.
+
+    \b
+    Example:
+      exitwave live tcp://detector:8088 --headless --method obf --recipe recipe.yaml -o phase.h5 --views watch --record run.ewe
+      exitwave live run.ewe --headless --method ssb -o ssb.h5
+      exitwave live scan.h5 --headless --method parallax --recipe recipe.yaml -o phase.h5 --rate 2000
+      exitwave live run.ewe --headless --method obf --part 1/2 -o a.h5 & exitwave live run.ewe --headless --method obf --part 2/2 -o b.h5
+    """
+    from exitwave.cli.live import Watching, run
+    from exitwave.cli.live_source import StreamFlags
+    from exitwave.cli.reconstruct import asked_of
+    from exitwave.cli.scan_flags import scan_flags
+    from exitwave.cli.session import Outputs, begin, check_outputs
+    from exitwave.cli.told import Making, about_of
+    from exitwave.core import InputError
+
+    if not headless:
+        raise InputError("the live page is not there yet", remedy="pass --headless for pictures, a log and a result")
+    if every_s <= 0:
+        raise InputError("--every is a time between looks", expected="more than 0 s", got=every_s)
+    names = ("wait_s", "idle_s", "rate", "follow", "share", "dwell_s", "flyback_s", "serpentine", "line_input", "falling", "cluster",
+             "flyback_frames")
+    typed = {name: options.pop(name) for name in names} | {"delay_s": options.pop("line_delay_s")}
+    flags = scan_flags(options)
+    if any((flags.corrections.dark, flags.corrections.gain, flags.corrections.dead, flags.corrections.descan)):
+        raise InputError("a stream is counted as it comes: corrections of frames are for scans", remedy="leave out --dark, --gain, --descan")
+    asked, known = asked_of(recipe, sets, {"method": method, "upsample": upsample})
+    check_outputs(flags.force, output, png, tiff, recording)
+    w = Watching(outputs=Outputs(result=output, png=png, tiff=tiff), views=views, keep=keep, every_s=every_s, recording=recording, seconds=seconds,
+                 halves=halves, budget=begin(flags.threads, flags.memory), force=flags.force, as_json=flags.as_json,
+                 making=Making(hashed=not no_hash, about=about_of(about)))
+    scan = flags.file["scan_shape"]
+    stream = StreamFlags(scan_shape=scan, **typed)
+    file = {name: flags.file[name] for name in ("reader", "shape", "dtype")}
+    click.get_current_context().exit(run(source, asked, known, stream, w, optics=flags.optics, file=file))

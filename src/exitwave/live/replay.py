@@ -1,0 +1,137 @@
+"""Streams made of what is there already: scans on disk frame by frame, any stream at a chosen pace, or a share of one."""
+
+from collections.abc import Iterator, Mapping
+from time import monotonic, sleep
+
+import numpy as np
+
+from exitwave.core.errors import InputError
+from exitwave.data import Chunk, FrameChunk, FrameSource, LiveStream
+from exitwave.io.streams.replay import part
+
+NAP_S = 0.1  # the longest wait without a word
+CHUNK_BYTES = 2 * 2**20
+
+
+class FrameReplay:
+    """The frames of a scan that is there, in the scan's order; an `exitwave.data.LiveStream`."""
+
+    def __init__(self, frames: FrameSource, chunk_bytes: int = CHUNK_BYTES) -> None:
+        self.frames = frames
+        each = frames.shape[2] * frames.shape[3] * frames.dtype.itemsize
+        self.together = max(1, min(chunk_bytes // each, frames.shape[0] * frames.shape[1]))
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """The detector's (ky, kx)."""
+        return self.frames.shape[2], self.frames.shape[3]
+
+    @property
+    def scan(self) -> tuple[int, int] | None:
+        """The scan's (Ry, Rx)."""
+        return self.frames.shape[0], self.frames.shape[1]
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """Nothing is rejected: the scan is whole."""
+        return {}
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Frames in blocks of the cache's size, each read when it is asked for."""
+        total = self.frames.shape[0] * self.frames.shape[1]
+        for start in range(0, total, self.together):
+            stop = min(total, start + self.together)
+            yield FrameChunk(position=np.arange(start, stop, dtype=np.int32), frames=self.frames.read(start, stop))
+
+
+class Paced:
+    """A stream at no more than `per_second` events (or frames) a second, as a microscope would send it.
+
+    Raises:
+        InputError: a rate that is not positive.
+    """
+
+    def __init__(self, stream: LiveStream, per_second: float) -> None:
+        if not 0 < per_second < float("inf"):
+            raise InputError("a rate of events or frames a second is positive", got=per_second)
+        self.stream, self.per_second = stream, per_second
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """The detector's (ky, kx)."""
+        return self.stream.frame
+
+    @property
+    def scan(self) -> tuple[int, int] | None:
+        """The scan's (Ry, Rx) where the source says it."""
+        return self.stream.scan
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """The stream's own."""
+        return self.stream.rejected
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The stream's chunks, cut so that none is longer than a tenth of a second, each when its time has come."""
+        begun, done = monotonic(), 0
+        most = max(1, int(self.per_second * NAP_S))
+        for chunk in self.stream.chunks():
+            for piece in _cut(chunk, most):
+                done += len(piece)
+                while (early := begun + done / self.per_second - monotonic()) > 0:
+                    sleep(min(early, NAP_S))
+                    if early > NAP_S:
+                        yield part_of(piece, 0, 0)
+                yield piece
+
+
+class ShareOf:
+    """Every `of`-th chunk of a stream, from the `index`-th on: so several processes take a stream apart, and each chunk is in one share alone.
+
+    The source has to cut its chunks in the same way for all of them, as files do and sockets do not.
+
+    Raises:
+        InputError: a share that is none.
+    """
+
+    def __init__(self, stream: LiveStream, index: int, of: int) -> None:
+        if not 0 <= index < of:
+            raise InputError("a share of a stream", expected="1/2, 2/2 and so on", got=f"{index + 1}/{of}")
+        self.stream, self.index, self.of = stream, index, of
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """The detector's (ky, kx)."""
+        return self.stream.frame
+
+    @property
+    def scan(self) -> tuple[int, int] | None:
+        """The scan's (Ry, Rx) where the source says it."""
+        return self.stream.scan
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """Those of the whole stream."""
+        return self.stream.rejected
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The share's chunks; an empty one in place of each that belongs to others."""
+        number = 0
+        for chunk in self.stream.chunks():
+            yield chunk if number % self.of == self.index or not len(chunk) else part_of(chunk, 0, 0)
+            number += len(chunk) > 0
+
+
+def part_of(chunk: Chunk, start: int, stop: int) -> Chunk:
+    """Rows start:stop of a chunk."""
+    if isinstance(chunk, FrameChunk):
+        return FrameChunk(position=chunk.position[start:stop], frames=chunk.frames[start:stop])
+    return part(chunk, start, stop)
+
+
+def _cut(chunk: Chunk, most: int) -> Iterator[Chunk]:
+    if len(chunk) <= most:
+        yield chunk
+        return
+    for start in range(0, len(chunk), most):
+        yield part_of(chunk, start, min(len(chunk), start + most))

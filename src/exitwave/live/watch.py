@@ -1,0 +1,279 @@
+"""One thread takes a stream in, one adds it up, one looks at what there is: no look holds the stream back."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from copy import deepcopy
+from time import monotonic
+from typing import Any, Protocol
+
+from exitwave.core import record
+from exitwave.core.errors import ExitwaveError, InputError
+from exitwave.data import Chunk, EventChunk, FrameChunk, LiveStream
+from exitwave.flow import EventAccumulator
+
+WAITING_BYTES = 256 * 2**20  # of chunks that may wait to be added up; then the sender has to wait
+LOOK_S = 0.05  # how long an idle loop sleeps at most
+
+
+class Recording(Protocol):
+    """Where events are kept: `exitwave.io.streams.Recorder`, or anything like it."""
+
+    def write(self, chunk: EventChunk) -> None: ...
+    def flush(self) -> None: ...
+
+
+@record
+class Look:
+    """A moment of a scan: `seconds` since the first chunk was waited for, electrons (or counts of frames) `events` and `chunks` so far, what was
+    `rejected` by reason, the views by the names of their accumulators (a view that cannot be made yet is an error in words), and what making them
+    took. `waiting_bytes`: what had come and was not added yet."""
+
+    number: int
+    seconds: float
+    chunks: int
+    events: int
+    frames: int
+    rejected: Mapping[str, int]
+    views: Mapping[str, Any]
+    lacking: Mapping[str, str]
+    view_s: float
+    waiting_bytes: int
+
+
+@record
+class Ended:
+    """How a stream ended: "complete"; "stopped" by the one who watched; or "broken" with the sentence that says why (`because`). `states` and
+    `results` by the names of the accumulators (a result that cannot be made is missing, `lacking` says why)."""
+
+    status: str
+    because: str
+    seconds: float
+    events: int
+    frames: int
+    looks: int
+    rejected: Mapping[str, int]
+    states: Mapping[str, Any]
+    results: Mapping[str, Any]
+    lacking: Mapping[str, str]
+
+
+def watch(
+    stream: LiveStream, accumulators: Mapping[str, EventAccumulator[Any, Any]], shape: tuple[int, int, int, int], *, every_s: float = 1.0,
+    show: Callable[[Look], None] = lambda look: None, recording: Recording | None = None, until_s: float | None = None,
+    waiting_bytes: int = WAITING_BYTES,
+) -> Ended:
+    """Add a stream (Ry, Rx, ky, kx) up in all `accumulators` until it ends, and `show` a look at it every `every_s` seconds.
+
+    Chunks are taken in by a thread of their own, at most `waiting_bytes` ahead: beyond that the sender waits, nothing is dropped here. Looks are made
+    by another thread from a copy of the states; one that takes longer than `every_s` delays the next one only. `recording` gets every chunk of events
+    before it is added and is flushed at every look; where it fails the watching goes on, and the sentence is a reason in `rejected`. `until_s` ends
+    it early, as Ctrl-C does, with what there is. A source that fails ends it as "broken"; nothing that was added is lost.
+
+    Raises:
+        InputError: no accumulator, or one that does not fit the shape.
+    """
+    if not accumulators:
+        raise InputError("a stream is watched for something", expected="at least one accumulator")
+    job = _Job(stream, accumulators, shape, show, recording, waiting_bytes)
+    begun = monotonic()
+    due = begun + every_s
+    status, because = "complete", ""
+    try:
+        for chunk in job.incoming(begun, until_s):
+            job.take(chunk)
+            now = monotonic()
+            if now >= due and job.look(now - begun):
+                due = max(due + every_s, now)
+        if until_s is not None and monotonic() - begun >= until_s:
+            status = "stopped"
+    except KeyboardInterrupt:
+        status = "stopped"
+    except ExitwaveError as error:
+        status, because = "broken", str(error)
+    finally:
+        job.close()
+    return job.ended(status, because, monotonic() - begun)
+
+
+class _Job:
+    """The parts of one watching that its threads share."""
+
+    def __init__(self, stream: LiveStream, accumulators: Mapping[str, EventAccumulator[Any, Any]], shape: tuple[int, int, int, int],
+                 show: Callable[[Look], None], recording: Recording | None, waiting_bytes: int) -> None:
+        self.stream, self.accumulators, self.show, self.recording = stream, accumulators, show, recording
+        self.states = {name: one.start(shape) for name, one in accumulators.items()}
+        self.events = self.frames = self.chunks = self.looks = 0
+        self.unrecorded = 0
+        self.failed_recording = ""
+        self._room, self._stopped = _Room(waiting_bytes), threading.Event()
+        self._intake = threading.Thread(target=self._take_in, name="exitwave-intake", daemon=True)
+        self._viewer = ThreadPoolExecutor(1, thread_name_prefix="exitwave-look")
+        self._looking: Future[None] | None = None
+
+    def incoming(self, begun: float, until_s: float | None) -> Iterator[Chunk | None]:
+        """Chunks as the intake has them; None where there is none at the moment."""
+        self._intake.start()
+        while until_s is None or monotonic() - begun < until_s:
+            got = self._room.get(LOOK_S)
+            if isinstance(got, _End):
+                if got.error is not None:
+                    raise got.error
+                return
+            yield got
+
+    def _take_in(self) -> None:
+        error: Exception | None = None
+        chunks = self.stream.chunks()
+        try:
+            for chunk in chunks:
+                if self._stopped.is_set():
+                    break
+                if len(chunk) and not self._room.put(chunk, self._stopped):
+                    break
+        except Exception as failed:  # noqa: BLE001 - handed to the thread that can tell a person
+            error = failed
+        finally:
+            with suppress(Exception):
+                chunks.close()  # type: ignore[attr-defined]
+        self._room.end(error)
+
+    def take(self, chunk: Chunk | None) -> None:
+        if chunk is None:
+            return
+        if isinstance(chunk, EventChunk):
+            self._record(chunk)
+            self.events += len(chunk)
+        else:
+            self.frames += len(chunk)
+        self.states = {name: one.add(self.states[name], chunk) for name, one in self.accumulators.items()}
+        self.chunks += 1
+
+    def _record(self, chunk: EventChunk) -> None:
+        if self.recording is None:
+            return
+        if self.failed_recording:
+            self.unrecorded += len(chunk)
+            return
+        try:
+            self.recording.write(chunk)
+        except ExitwaveError as error:
+            self.failed_recording, self.unrecorded = str(error), len(chunk)
+
+    def look(self, seconds: float) -> bool:
+        """Begin a look, unless one is still being made."""
+        if self._looking is not None and not self._looking.done():
+            return False
+        self._raise_failed_look()
+        self._flush()
+        self.looks += 1
+        before = Look(number=self.looks, seconds=seconds, chunks=self.chunks, events=self.events, frames=self.frames, rejected=self.rejected(),
+                      views={}, lacking={}, view_s=0.0, waiting_bytes=self._room.waiting)
+        self._looking = self._viewer.submit(self._show, before, deepcopy(self.states))
+        return True
+
+    def _show(self, before: Look, states: Mapping[str, Any]) -> None:
+        begun = monotonic()
+        views, lacking = _made({name: (one.view, states[name]) for name, one in self.accumulators.items()})
+        self.show(Look(**{**_fields(before), "views": views, "lacking": lacking, "view_s": monotonic() - begun}))
+
+    def rejected(self) -> dict[str, int]:
+        """By reason: what the source, the accumulators and the recording did not use."""
+        found = dict(self.stream.rejected)
+        if self.unrecorded:
+            found[f"events that were not recorded ({self.failed_recording})"] = self.unrecorded
+        for state in self.states.values():
+            told = getattr(state, "rejected", None)
+            for name, words in (("off_scan", "events on no scan position"), ("off_frame", "events outside the detector")):
+                if told is not None and getattr(told, name):
+                    found[words] = max(found.get(words, 0), getattr(told, name))
+        return found
+
+    def close(self) -> None:
+        self._stopped.set()
+        with suppress(ExitwaveError):
+            self._flush()
+        self._viewer.shutdown(wait=True)
+        self._intake.join(timeout=2.0)
+
+    def ended(self, status: str, because: str, seconds: float) -> Ended:
+        self._raise_failed_look()
+        # A scan that was cut off has not seen its last positions; one that is complete has.
+        made = {name: (one.finish if status == "complete" else one.view, self.states[name]) for name, one in self.accumulators.items()}
+        results, lacking = _made(made)
+        return Ended(status=status, because=because, seconds=seconds, events=self.events, frames=self.frames, looks=self.looks,
+                     rejected=self.rejected(), states=self.states, results=results, lacking=lacking)
+
+    def _flush(self) -> None:
+        if self.recording is not None and not self.failed_recording:
+            try:
+                self.recording.flush()
+            except ExitwaveError as error:
+                self.failed_recording = str(error)
+
+    def _raise_failed_look(self) -> None:
+        if self._looking is not None and self._looking.done():
+            self._looking.result()
+
+
+@record
+class _End:
+    error: Exception | None
+
+
+class _Room:
+    """Chunks on their way from one thread to another, no more than so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.waiting = most, 0
+        self._ready: queue.SimpleQueue[Chunk | _End] = queue.SimpleQueue()
+        self._changed = threading.Condition()
+
+    def put(self, chunk: Chunk, stopped: threading.Event) -> bool:
+        size = _bytes_of(chunk)
+        with self._changed:
+            while self.waiting and self.waiting + size > self.most:
+                if stopped.is_set():
+                    return False
+                self._changed.wait(0.1)
+            self.waiting += size
+        self._ready.put(chunk)
+        return True
+
+    def get(self, wait_s: float) -> "Chunk | _End | None":
+        try:
+            got = self._ready.get(timeout=wait_s)
+        except queue.Empty:
+            return None
+        if not isinstance(got, _End):
+            with self._changed:
+                self.waiting -= _bytes_of(got)
+                self._changed.notify()
+        return got
+
+    def end(self, error: Exception | None) -> None:
+        self._ready.put(_End(error=error))
+
+
+def _made(asked: Mapping[str, tuple[Callable[[Any], Any], Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Views that can be made, and why the others cannot: no counts yet is nothing to stop for."""
+    views: dict[str, Any] = {}
+    lacking: dict[str, str] = {}
+    for name, (make, state) in asked.items():
+        try:
+            views[name] = make(state)
+        except ExitwaveError as error:
+            lacking[name] = str(error)
+    return views, lacking
+
+
+def _bytes_of(chunk: Chunk) -> int:
+    if isinstance(chunk, FrameChunk):
+        return chunk.frames.nbytes + chunk.position.nbytes
+    return sum(column.nbytes for column in (chunk.position, chunk.pixel, chunk.time_ns, chunk.energy, chunk.subpixel) if column is not None)
+
+
+def _fields(look: Look) -> dict[str, Any]:
+    return {name: getattr(look, name) for name in Look.__dataclass_fields__}
