@@ -13,7 +13,7 @@ from exitwave.core import Aberrations, Grid, aberrations
 from exitwave.core.aberrations import cartesian
 from exitwave.data import ArrayFrames, Calibration, Quantity
 from exitwave.optics import probe
-from exitwave.recon.direct import dense
+from exitwave.recon.direct import dense, sums
 from exitwave.recon.direct.dense import DirectImage, checkerboard, reconstruct
 from exitwave.recon.direct.geometry import Geometry, detector_frame, geometry, scan_frequencies, turn
 from exitwave.recon.direct.stack import virtual_stacks
@@ -232,7 +232,7 @@ def test_neither_memory_nor_block_size_changes_the_image(method: str, upsample: 
     frames, g = counted()
     whole = image(frames, g, method, upsample=upsample)
     tight = image(frames, g, method, upsample=upsample, memory_bytes=30_000)
-    monkeypatch.setattr(dense, "BLOCK_BYTES", 70_000)
+    monkeypatch.setattr(sums, "BLOCK_BYTES", 70_000)
     blocks = image(frames, g, method, upsample=upsample)
     for other in (tight, blocks):
         for name in ("image", "ctf", "noise"):

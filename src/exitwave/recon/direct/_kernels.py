@@ -45,3 +45,31 @@ def gather(plus, minus, corner, frame, picked, colour, share, data, base, mirror
             for s in range(2):
                 sums[h, s, i] += parts[h, s]
         noise[i] += 0.25 * total
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def weigh(weights, data, rows, columns, mirrored, colour, mean, sums, noise, first, last):
+    """sums (2, Y, H)[colour] += weights (b, Y, H) times data (b, y, h) and noise (Y, H) += |weights|^2 mean (b,), in the rows from `first` to `last`.
+
+    Column c of row Y is data[rows[Y], columns[c]], or where mirrored[c] its conjugate at [-rows[Y], columns[c]].
+    """
+    ny, wide = data.shape[1], weights.shape[2]
+    plain = wide == data.shape[2]
+    line = np.empty(wide, data.dtype)
+    for y in range(first, last):
+        for j in range(len(colour)):
+            w, m = weights[j, y], mean[j]
+            to, power = sums[colour[j], y], noise[y]
+            if plain:
+                d = data[j, rows[y]]
+            else:
+                forth, back = data[j, rows[y]], data[j, (ny - rows[y]) % ny]
+                for c in range(wide):
+                    at = columns[c]
+                    line[c] = np.conj(back[at]) if mirrored[c] else forth[at]
+                d = line
+            for c in range(wide):
+                a, b = w[c].real, w[c].imag
+                e, f = d[c].real, d[c].imag
+                to[c] += complex(a * e - b * f, a * f + b * e)
+                power[c] += (a * a + b * b) * m

@@ -13,10 +13,11 @@ from exitwave.core import Aberrations, record
 from exitwave.core.aberrations import cartesian
 from exitwave.core.errors import InputError, MemoryBudgetError
 from exitwave.data import FrameSource
-from exitwave.recon.direct.dense import Sums, add, blocks, finished, reconstruct, transformed
+from exitwave.recon.direct.dense import finished, reconstruct
 from exitwave.recon.direct.geometry import Geometry, scan_frequencies
 from exitwave.recon.direct.image import DirectImage, checkerboard, optics_of
 from exitwave.recon.direct.stack import Progress, ignore, virtual_stacks
+from exitwave.recon.direct.sums import Sums, add, blocks, transformed
 from exitwave.recon.direct.weights import WEIGHTS, weight_named
 
 REFOCUSED = ("parallax", "flipped-parallax", "ssb")
@@ -106,7 +107,7 @@ def sections(
                                 remedy=f"raise --memory to {2 * needed / 1e6 + 1:.0f}MB, or ask for fewer depths")
     pixels = torch.nonzero(g.bright()).reshape(-1).numpy()
     weight, optics, colours = weight_named(method), [optics_of(plane, finite_pixels) for plane in planes], checkerboard(g.frame)
-    sums = [Sums.zeros(shape) for _ in z]
+    sums = [Sums.zeros(shape, g.scan.shape[1]) for _ in z]
     for stack in virtual_stacks(frames, pixels, memory_bytes - needed, progress):
         for pick, images in blocks(stack.pixels, stack.images, shape[0] * shape[1], dtype):
             data, mean = transformed(images, upsample, dtype)

@@ -1,6 +1,7 @@
 """Direct phase images of a scan that still runs, from the count cube: the dense executor's, at every moment."""
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -13,8 +14,11 @@ from exitwave.data import Chunk
 from exitwave.recon.direct.dense import reconstruct
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import DirectImage
+from exitwave.recon.direct.kept import KeptNormal, kept_normal
 from exitwave.recon.direct.methods import check_method
 from exitwave.recon.direct.normal import Parts
+from exitwave.recon.direct.optimal import METHODS as OPTIMAL
+from exitwave.recon.direct.sums import Kept, kept_weights
 from exitwave.recon.direct.weights import WHOLE_DETECTOR
 from exitwave.recon.live.cube import CountCube, CubeState, Half, counted, ended, share_reached
 from exitwave.recon.live.reach import Fill
@@ -82,9 +86,25 @@ class LivePhase:
         frames = counted(self.cube, state, half, self.fill)
         # Where a share s of the positions has counts, and the others their mean, a Fourier coefficient has s times the noise of a whole scan.
         dispersion = self.dispersion * (1.0 if frames.lack is None else share_reached(state))
-        return reconstruct(frames, self.g, self.method, upsample=self.upsample, dispersion=dispersion,
+        kept = None
+        if self._kept_bytes() <= self.memory_bytes // 2 and self.method != "wdd":
+            kept = _kept(self.g, self.method, self.upsample, self.finite_pixels, self.dtype)
+        return reconstruct(frames, self.g, self.method, kept=kept, upsample=self.upsample, dispersion=dispersion,
                            counts_per_electron=self.counts_per_electron, finite_pixels=self.finite_pixels, memory_bytes=self.memory_bytes,
                            dtype=self.dtype, parts=self.parts)
+
+
+    def _kept_bytes(self) -> int:
+        """What the weights of all pixels take."""
+        (ny, nx), u = self.g.scan.shape, self.upsample
+        return len(self.cube.pixels) * ny * u * (nx * u // 2 + u) * (16 if self.dtype == torch.complex128 else 8)
+
+
+@lru_cache(maxsize=2)
+def _kept(g: Geometry, method: str, upsample: int, finite_pixels: bool, dtype: torch.dtype) -> Kept | KeptNormal:
+    """The weights of a geometry (known by identity), kept from view to view."""
+    make = kept_normal if method in OPTIMAL else kept_weights
+    return make(g, method, upsample=upsample, finite_pixels=finite_pixels, dtype=dtype)
 
 
 def looked_at(g: Geometry, method: str) -> np.ndarray:
