@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from copy import deepcopy
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from exitwave.core import record
 from exitwave.core.errors import ExitwaveError, InputError
@@ -15,9 +15,11 @@ from exitwave.data import Chunk, EventChunk, FrameChunk, LiveStream
 from exitwave.flow import EventAccumulator
 
 WAITING_BYTES = 256 * 2**20  # of chunks that may wait to be added up; then the sender has to wait
+CHUNK_ITSELF = 1024  # bytes of a chunk beside its columns
 LOOK_S = 0.05  # how long an idle loop sleeps at most
 
 
+@runtime_checkable
 class Recording(Protocol):
     """Where events are kept: `exitwave.io.streams.Recorder`, or anything like it."""
 
@@ -271,8 +273,9 @@ def _made(asked: Mapping[str, tuple[Callable[[Any], Any], Any]]) -> tuple[dict[s
 
 def _bytes_of(chunk: Chunk) -> int:
     if isinstance(chunk, FrameChunk):
-        return chunk.frames.nbytes + chunk.position.nbytes
-    return sum(column.nbytes for column in (chunk.position, chunk.pixel, chunk.time_ns, chunk.energy, chunk.subpixel) if column is not None)
+        return CHUNK_ITSELF + chunk.frames.nbytes + chunk.position.nbytes
+    columns = (chunk.position, chunk.pixel, chunk.time_ns, chunk.energy, chunk.subpixel)
+    return CHUNK_ITSELF + sum(column.nbytes for column in columns if column is not None)
 
 
 def _fields(look: Look) -> dict[str, Any]:
