@@ -28,7 +28,8 @@ _HOMES = {
     "lines": ("LineScan", "Lines", "lines_of", "positions_from_lines"), "opening": ("open_events",), "packed": ("Packing",),
     "packed_stream": ("PackedFile", "PackedStream"), "placement": ("Chip", "Placement", "one_chip", "place", "quad"), "recorder": ("Recorder",),
     "replay": ("Pace", "Replay"), "sending": ("ReplayServer", "Sent", "send"),
-    "timing": ("Measured", "Timing", "scan_timing"), "tcp": ("Listener", "SocketBytes", "connect"), "tpx3": ("Counts", "Hits", "State", "Triggers", "begin", "decode"),
+    "timing": ("Measured", "Timing", "scan_timing"), "tcp": ("Listener", "SocketBytes", "connect"),
+    "tpx3": ("Counts", "Hits", "State", "Triggers", "begin", "decode"),
     "tpx3_file": ("Tpx3File", "ticks"), "tpx3_stream": ("Tpx3Stream",),
 }
 _LATER = {name: home for home, names in _HOMES.items() for name in names}
