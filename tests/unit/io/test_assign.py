@@ -152,6 +152,17 @@ def test_triggers_that_come_too_late_are_counted() -> None:
     assert len(assigner.line_times) == ROWS
 
 
+def test_triggers_may_overtake_each_other_within_the_hold() -> None:
+    lines = starts()
+    order = np.r_[np.arange(ROWS - 1).reshape(-1, 2)[:, ::-1].ravel(), ROWS - 1]  # 1, 0, 3, 2, ...
+    assigner = LineAssigner(SCAN)
+    for i in order.tolist():
+        assigner.add(electrons(np.zeros(0)), lines[i : i + 1], int(lines[i]))
+    assigner.finish()
+    assert np.array_equal(assigner.line_times, lines)
+    assert not assigner.rejected
+
+
 def test_a_few_irregular_triggers_are_lines_as_they_come() -> None:
     scan = LineScan(rows=3, columns=4, dwell=100)
     assigner = LineAssigner(scan)
