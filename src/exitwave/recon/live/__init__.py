@@ -8,7 +8,9 @@ from exitwave.recon.live.guided import GuidedState, LiveGuides
 from exitwave.recon.live.guides import Guides, half_widths, make_guides
 from exitwave.recon.live.moments import LiveMoments, MomentState, centre_of_mass
 from exitwave.recon.live.phase import LivePhase, live_phase, looked_at
+from exitwave.recon.live.shifted import LiveShifts, ShiftedState
+from exitwave.recon.live.shifts import Shifts, make_shifts
 
 __all__ = ["CountCube", "CountedFrames", "CubeState", "DetectorState", "Field", "GuidedState", "Guides", "LiveDetectors", "LiveGuides", "LiveMoments",
-           "LivePhase", "MomentState", "Rejected", "centre_of_mass", "counted", "ended", "free_field", "half_widths", "live_phase", "looked_at",
-           "make_guides", "on_field"]
+           "LivePhase", "LiveShifts", "MomentState", "Rejected", "ShiftedState", "Shifts", "centre_of_mass", "counted", "ended", "free_field",
+           "half_widths", "live_phase", "looked_at", "make_guides", "make_shifts", "on_field"]

@@ -17,8 +17,9 @@ from exitwave.recon.live.field import Field
 from exitwave.recon.live.frames import counts_of, places_of
 from exitwave.recon.live.guided_image import Exposed, guided_image
 from exitwave.recon.live.guides import Guides
-from exitwave.recon.live.layout import Layout, folded, layout
+from exitwave.recon.live.layout import Layout, layout
 from exitwave.recon.live.reach import Fill, Reach, check_order, extended, joined, reached, whole
+from exitwave.recon.live.rim import folded
 
 Halves = Literal["detector", "random"]
 TOGETHER = 2**15  # events whose places are found before any is added
@@ -76,7 +77,7 @@ class LiveGuides:
         made = layout(self.guides, self.field, self.g.frame)
         if shape[0] * shape[1] != len(made.at):
             raise InputError("the field has another number of scan positions than the stream", expected=len(made.at), got=shape[0] * shape[1])
-        cells, dtype = (made.rows * made.width, self.guides.stencils.dtype)
+        cells, dtype = made.rim.rows * made.rim.width, self.guides.stencils.dtype
         canvas = self.guides.canvas
         return GuidedState(hot=np.zeros((2, cells), dtype), cold=np.zeros((2, canvas[0], canvas[1] * self.guides.parts)),
                            exposure=np.zeros((2, len(made.at)), np.int64), patterns=np.zeros((2, len(self.guides.pixels)), np.int64), layout=made,
@@ -106,7 +107,7 @@ class LiveGuides:
         place, row, half = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.uint8)
         locate(position, pixel, made.at, made.phase, made.pixel_rows, made.start, colours, number, np.uint64(self.seed), place, row, half,
                state.exposure, state.patterns, state.numbers)
-        together_on(2, lambda first, last: deposit(state.hot, made.width, self.guides.stencils, place, row, half, first, last))
+        together_on(2, lambda first, last: deposit(state.hot, made.rim.width, self.guides.stencils, place, row, half, first, last))
 
     def merge(self, left: GuidedState, right: GuidedState) -> GuidedState:
         """The state of both parts together; the same in either order."""
@@ -123,7 +124,7 @@ class LiveGuides:
             InputError: no counts yet; "wdd": the specimen's mean transmission is lost in noise.
         """
         made = state.layout
-        canvas = state.cold + np.stack([folded(one.reshape(made.rows, made.width), made) for one in state.hot])
+        canvas = state.cold + np.stack([folded(one.reshape(made.rim.rows, made.rim.width), made.rim) for one in state.hot])
         exposed = Exposed(canvas=canvas, exposure=state.exposure, patterns=state.patterns, seen=reached(state.reach, self.order), layout=made)
         return guided_image(exposed, self.guides, self.g, self.field, self.fill, dealt=self.halves == "random", dispersion=self.dispersion,
                             counts_per_electron=self.counts_per_electron)
@@ -148,7 +149,7 @@ def _spill(state: GuidedState) -> None:
     """Empty the hot canvas into the cold one."""
     made = state.layout
     for hot, cold in zip(state.hot, state.cold, strict=True):
-        cold += folded(hot.reshape(made.rows, made.width), made)
+        cold += folded(hot.reshape(made.rim.rows, made.rim.width), made.rim)
     state.hot[...] = 0
 
 

@@ -13,10 +13,12 @@ from exitwave.recon.direct.image import DirectImage
 from exitwave.recon.direct.wdd import wdd_image
 from exitwave.recon.live._guides import layered
 from exitwave.recon.live.field import Field, on_field
+from exitwave.recon.live.ground import Ground, cleared, positions_of
 from exitwave.recon.live.guide_error import approximation
 from exitwave.recon.live.guides import Guides
-from exitwave.recon.live.layout import Layout, folded
+from exitwave.recon.live.layout import Layout
 from exitwave.recon.live.reach import Fill
+from exitwave.recon.live.rim import folded
 
 
 @record
@@ -38,13 +40,16 @@ def guided_image(x: Exposed, guides: Guides, g: Geometry, field: Field, fill: Fi
     Raises:
         InputError: no counts.
     """
+    ground = Ground(field=field, fill=fill, upsample=guides.upsample, keeps_mean=guides.upsample == 1 or guides.parts == 2, placed=x.layout.at >= 0,
+                    phase=x.layout.phase, pattern=lambda mean, phase: _pattern(mean, phase, x.layout, guides),
+                    places=lambda e, phase: _places(e, phase, x.layout, guides))
     raw, counts, both = _spectra(x.canvas, guides), x.patterns.sum(0), x.exposure.sum(0)
-    positions = _positions(x, field, fill)
+    positions = positions_of(x.seen, ground)
     total = _total(counts, guides, positions)
     if not total > 0:
         raise InputError("the scan has no signal inside the aperture", got=f"{total:.3g} counts per position")
     def clear(spectrum: Tensor, pattern: np.ndarray, exposure: np.ndarray) -> Tensor:
-        made = _cleared(spectrum, pattern, exposure, x, guides, field, fill)
+        made = cleared(spectrum, pattern, exposure, x.seen, ground)
         return made if guides.filter is None else guides.filter(made)
 
     whole = clear(raw.sum(0), counts, both)
@@ -82,11 +87,6 @@ def _phase_of(whole: Tensor) -> Tensor:
     return torch.fft.rfft2(torch.fft.ifft2(whole).imag)
 
 
-def _positions(x: Exposed, field: Field, fill: Fill) -> int:
-    """How many scan positions the counts are from."""
-    return len(x.seen) if field.at is None and (fill == "none" or bool(x.seen.all())) else max(1, int(np.count_nonzero(x.seen & (x.layout.at >= 0))))
-
-
 def _total(counts: np.ndarray, guides: Guides, positions: int) -> float:
     """Counts per position that the whole illumination would give."""
     return float(counts[guides.counted].sum()) / positions / float(guides.light[guides.counted].sum())
@@ -103,37 +103,19 @@ def _transform(canvas: Tensor, guides: Guides) -> Tensor:
     return torch.fft.fft2(canvas) if guides.parts == 2 else torch.fft.rfft2(canvas)
 
 
-def _cleared(spectrum: Tensor, counts: np.ndarray, exposure: np.ndarray, x: Exposed, guides: Guides, field: Field, fill: Fill) -> Tensor:
-    """A spectrum without what the mean pattern makes of the shape of the part that was scanned: sum_k m_k g_k convolved with the exposure e(R) is
-    taken out, m_k = counts of k over sum e, and its mean put back as a whole scan has it. Where all was seen only aliases of the mean go."""
-    made, keeps_mean = spectrum.clone(), guides.upsample == 1 or guides.parts == 2
-    if field.at is None and (fill == "none" or (fill == "reached" and bool(x.seen.all()))):
-        if guides.upsample > 1:
-            made[:: field.shape[0], :: field.shape[1]] = 0
-            made[0, 0] = spectrum[0, 0] if keeps_mean else 0
-        return made
-    placed = x.layout.at >= 0
-    e = np.where(placed, x.seen if fill == "reached" else exposure, 0).astype(np.float64)
-    if fill == "none" or not e.any():
-        return spectrum
-    mean = counts / e.sum()
-    for phase in np.unique(x.layout.phase[e > 0]):
-        some = (x.layout.phase == phase) & (e > 0)
-        places = np.zeros(guides.canvas)
-        np.add.at(places, tuple(x.layout.cell[some].T), e[some])
-        made -= _pattern(mean, int(phase), x.layout, guides) * _transform(torch.from_numpy(places), guides)
-    each = e.sum() / np.count_nonzero(x.seen & placed) * field.shape[0] * field.shape[1] * field.density
-    made[0, 0] = _pattern(mean, 0, x.layout, guides)[0, 0] * each if keeps_mean else 0
-    return made
-
-
 def _pattern(mean: np.ndarray, phase: int, made: Layout, guides: Guides) -> Tensor:
     """The spectrum of sum_k mean_k g_k at a sub-pixel phase."""
     m = len(guides.pixels)
-    canvas = np.zeros(made.rows * made.width)
-    layered(canvas, made.width, guides.stencils[phase * m : (phase + 1) * m], guides.corner[:, 0] * made.width + guides.corner[:, 1] * made.parts,
-            made.rim[0] * made.width + made.rim[1] * made.parts, mean)
-    return _spectra(folded(canvas.reshape(made.rows, made.width), made), guides)
+    rim, canvas = made.rim, np.zeros(made.rim.rows * made.rim.width)
+    layered(canvas, rim.width, guides.stencils[phase * m : (phase + 1) * m], made.start, rim.origin, mean)
+    return _spectra(folded(canvas.reshape(rim.rows, rim.width), rim), guides)
+
+
+def _places(e: np.ndarray, phase: int, made: Layout, guides: Guides) -> Tensor:
+    """The spectrum of exposures e (positions,) at the cells of those of one sub-pixel phase."""
+    some, places = (made.phase == phase) & (e > 0), np.zeros(guides.canvas)
+    np.add.at(places, tuple(made.cell[some].T), e[some])
+    return _transform(torch.from_numpy(places), guides)
 
 
 def _resized(half: np.ndarray, made_on: tuple[int, int], canvas: tuple[int, int]) -> Tensor:
