@@ -79,6 +79,9 @@ class Packing:
                 raise InputError(f"packed events have no column {name} of type {kind}",
                                  expected=", ".join(f"{known} {'|'.join(kinds)}" for known, kinds in KINDS.items()))
 
+        if not 0 <= self.first_block < 2**63:
+            raise InputError("the number of a stream's first block", expected="0 to 2^63 - 1", got=self.first_block)
+
     def layout(self, n: int) -> dict[str, tuple[int, np.dtype[Any], int]]:
         """Offset, type and numbers for each event of each column of a block of n events; "" has the size of all."""
         places: dict[str, tuple[int, np.dtype[Any], int]] = {}
@@ -103,14 +106,21 @@ class Block:
 
 
 def encode_header(packing: Packing) -> bytes:
-    """The bytes that a stream begins with."""
+    """The bytes that a stream begins with.
+
+    Raises:
+        InputError: a calibration that JSON cannot hold.
+    """
     from exitwave import __version__
 
     words = {"version": VERSION, "frame": list(packing.frame), "scan": None if packing.scan is None else list(packing.scan),
              "columns": {name: packing.columns[name] for name in KINDS if name in packing.columns}, "energy": packing.energy,
              "calibration": dict(packing.calibration), "time": packing.time or datetime.now(UTC).isoformat(timespec="milliseconds"),
              "wrote": f"exitwave {__version__}", "first_block": packing.first_block}
-    text = json.dumps(words, ensure_ascii=False, allow_nan=False).encode()
+    try:
+        text = json.dumps(words, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InputError("the calibration of a stream holds what JSON cannot", expected="plain finite values", got=str(error)) from error
     text += b" " * (-len(text) % 8)
     return START.pack(PACKED_MAGIC, len(text), crc32(text)) + text
 
@@ -154,7 +164,9 @@ def decode_header(data: bytes, name: str) -> Packing:
 
 def _pair(values: Any) -> tuple[int, int]:
     first, second = values
-    return int(first), int(second)
+    if type(first) is not int or type(second) is not int:
+        raise ValueError(f"sizes that are no whole numbers: {values}")
+    return first, second
 
 
 def encode_block(packing: Packing, chunk: EventChunk, number: int, base_ns: int = 0) -> np.ndarray:
@@ -171,7 +183,7 @@ def encode_block(packing: Packing, chunk: EventChunk, number: int, base_ns: int 
     for name, (at, dtype, width) in places.items():
         if name:
             target = block[HEAD.size + at :][: n * width * dtype.itemsize].view(dtype)
-            target[...] = _column(chunk, name).reshape(-1)
+            target[...] = _column(chunk, name, dtype).reshape(-1)
     block[: HEAD.size] = np.frombuffer(head(n, number, base_ns, crc32(block[HEAD.size :])), np.uint8)
     return block
 
@@ -209,12 +221,24 @@ def decode_columns(packing: Packing, block: Block, data: np.ndarray) -> EventChu
     return EventChunk(**found)
 
 
-def _column(chunk: EventChunk, name: str) -> np.ndarray:
+def _column(chunk: EventChunk, name: str, dtype: np.dtype[Any]) -> np.ndarray:
     values: np.ndarray | None = getattr(chunk, name)
     if values is None:
         raise InputError(f"these events have no {name}", expected="the columns that the stream's header declares")
-    if name not in ("position", "pixel") or not len(values):
+    if not len(values) or (values.dtype == dtype and name not in ("position", "pixel")):
         return values
-    if (values.dtype != np.int32 and int(values.max()) >= 2**31) or (name == "pixel" and int(values.min()) < 0):
-        raise InputError(f"a {name} that packed events cannot hold", expected="below 2^31", got=f"{values.min()} to {values.max()}")
-    return np.maximum(values, -1) if name == "position" and values.dtype.kind == "i" else values
+    low, high = (0 if name == "pixel" else -(2**63), 2**31 - 1) if name in ("position", "pixel") else _range(dtype)
+    if (name != "pixel" and np.can_cast(values.dtype, dtype)) or (low <= values.min() and values.max() <= high and _kept(values, dtype)):
+        return np.maximum(values, -1) if name == "position" and values.dtype.kind == "i" else values
+    raise InputError(f"values of {name} that packed events cannot hold here", expected=f"{dtype}, {low:g} to {high:g}",
+                     got=f"{values.dtype}, {values.min()} to {values.max()}")
+
+
+def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+    return limits.min, limits.max
+
+
+def _kept(values: np.ndarray, dtype: np.dtype[Any]) -> bool:
+    """Fractions stay fractions, whole numbers may become wider or narrower."""
+    return values.dtype.kind in "iu" or dtype.kind == "f"
