@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from exitwave.core.errors import InputError
 from exitwave.io.streams import Clusterer, Clustering, Electrons, Hits, begin, decode, one_chip, quad, time_walk_table
+from exitwave.io.streams.clusters import in_time
 from exitwave.testing.timepix import LitPixels, lit_pixels, tpx3_bytes
 
 FRAME = (512, 512)
@@ -122,6 +123,28 @@ def test_what_is_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert clusterer.held <= 1000
     clusterer.finish()
     assert clusterer.clustered + clusterer.late == 12_000
+
+
+@pytest.mark.parametrize("span", [1, 5, 10**6, 2**61])
+def test_hits_are_put_in_time_with_equal_ones_as_they_came(span: int) -> None:
+    time = np.random.default_rng(1).integers(-span, span + 1, 777) * 2 - span
+    assert np.array_equal(in_time(time), np.argsort(time, kind="stable"))
+    assert not len(in_time(time[:0]))
+
+
+def test_running_numbers_of_hits_begin_again() -> None:
+    hits = as_hits(lit_pixels(*specks(400), FRAME))
+    parts = [Hits(**{name: getattr(hits, name)[at : at + 97] for name in ("pixel", "chip", "time", "tot")}) for at in range(0, len(hits), 97)]
+    found = []
+    for begun in (0, 2**31 - 1500):
+        clusterer = Clusterer(FRAME, Clustering(hold_us=1.0))
+        clusterer._begun = begun
+        for part in parts:
+            clusterer.add(part)
+        clusterer.finish()
+        assert begun == 0 or clusterer._begun < begun
+        found.append((clusterer.electrons, clusterer.clustered))
+    assert found[0] == found[1] == (400, len(hits))
 
 
 def test_time_walk_is_found_and_corrected() -> None:

@@ -46,21 +46,24 @@ def _root(parent, i):
 def link(time, pixel, width, reach, window, begun, seen, parent):
     """Roots of hits that ascend in time: hits belong together that touch, within `reach` pixels, and whose cluster began within `window` before.
 
-    `seen` (frame padded by `reach`) holds the running number, from `begun` on, of the latest hit at each pixel.
+    `seen` (int32, the frame padded by `reach`) holds the running number, from `begun` on, of the latest hit at each pixel.
     """
     row = width + 2 * reach
+    recent = 0  # the first hit within the window of the present one
     for i in range(len(time)):
         y, x = divmod(np.uint32(pixel[i]), np.uint32(width))
         at = np.int64(y + np.uint32(reach)) * row + np.int64(x) + reach
         t = time[i]
+        while t - time[recent] > window:
+            recent += 1
         mine = i
         parent[i] = i
+        least = begun + recent
         for down in range(-reach, reach + 1):
             for j in range(at + down * row - reach, at + down * row + reach + 1):
-                k = seen[np.uint64(j)] - begun
-                if k < 0 or t - time[np.uint64(k)] > window:
+                if seen[np.uint64(j)] < least:
                     continue
-                other = _root(parent, k)
+                other = _root(parent, seen[np.uint64(j)] - begun)
                 if other == mine or t - time[np.uint64(min(other, mine))] > window:
                     continue
                 low, high = min(other, mine), max(other, mine)

@@ -76,7 +76,7 @@ class Clusterer:
         self.late = self.clustered = self.electrons = 0
         self._hold, self._window = round(1e3 * clustering.hold_us / TICK_NS), round(clustering.window_ns / TICK_NS)
         reach = clustering.reach
-        self._seen = np.full((frame[0] + 2 * reach) * (frame[1] + 2 * reach), -1, np.int64)
+        self._seen = np.full((frame[0] + 2 * reach) * (frame[1] + 2 * reach), -1, np.int32)
         self._mark, self._begun = np.zeros(_clusters.MARK, np.int64), 0
         self._time, self._pixel, self._tot = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.uint16)
         self._open = 0  # of those: hits of clusters that may still grow
@@ -108,7 +108,7 @@ class Clusterer:
         """Electrons whose last hit must lie before `until` (None: all)."""
         time, pixel, tot = self._time, self._pixel, self._tot
         n = len(time) if until is None else int(np.count_nonzero(time < until))
-        order = np.argsort(time, kind="stable")  # nearly sorted already
+        order = in_time(time)
         time, pixel, tot = time[order], pixel[order], tot[order]
         closed = int(time[-1]) + 1 if until is None and len(time) else 0 if until is None else until - self._window
         electrons, kept = self._clusters(time[:n], pixel[:n], tot[:n], closed)
@@ -120,6 +120,9 @@ class Clusterer:
     def _clusters(self, time: np.ndarray, pixel: np.ndarray, tot: np.ndarray, closed: int) -> tuple[Electrons, np.ndarray]:
         """Electrons of hits that ascend in time, and the indices of hits in clusters that may still grow."""
         n, width = len(time), self.frame[1]
+        if self._begun + n >= 2**31:
+            self._begun = 0
+            self._seen[:] = -1
         parent, sums, kept = np.empty(n, np.int64), np.empty((4, n), np.int64), np.empty(n, np.int64)
         _clusters.link(time, pixel, width, self.clustering.reach, self._window, self._begun, self._seen, parent)
         left = _clusters.gather(time, pixel, tot, width, parent, closed, *sums, kept)
@@ -128,6 +131,17 @@ class Clusterer:
         found = _clusters.settle(time, pixel, width, parent, closed, *sums, *out)
         time, pixel, energy, subpixel, hits = (column[:found].copy() for column in out)
         return Electrons(time=time, pixel=pixel, energy=energy, subpixel=subpixel, hits=hits), kept[:left]
+
+
+def in_time(time: np.ndarray) -> np.ndarray:
+    """The order (n,) in which times ascend, equal ones as they came: time and place sorted as one number where both fit."""
+    bits = max(len(time) - 1, 1).bit_length()
+    if not len(time) or int(time.max()) - int(time.min()) >= 1 << (62 - bits):
+        return np.argsort(time, kind="stable")
+    keys = ((time - time.min()) << bits) | np.arange(len(time))
+    keys.sort()
+    keys &= (1 << bits) - 1
+    return keys
 
 
 def single(hits: Hits) -> Electrons:
@@ -141,10 +155,10 @@ def time_walk_table(hits: Hits, frame: tuple[int, int], window_ns: float = 200.0
     Medians over clusters of two and more hits; levels with fewer than `least` hits take the value between their neighbours, and the table never
     rises with the level. It corrects the walk relative to strong hits; drift of the charge in the sensor is in it as well.
     """
-    order = np.argsort(hits.time, kind="stable")
+    order = in_time(hits.time)
     time, pixel, tot = hits.time[order], hits.pixel[order], hits.tot[order]
     parent = np.empty(len(time), np.int64)
-    seen = np.full((frame[0] + 2 * reach) * (frame[1] + 2 * reach), -1, np.int64)
+    seen = np.full((frame[0] + 2 * reach) * (frame[1] + 2 * reach), -1, np.int32)
     _clusters.link(time, pixel, frame[1], reach, round(window_ns / TICK_NS), 0, seen, parent)
     while (parent != parent[parent]).any():
         parent = parent[parent]
