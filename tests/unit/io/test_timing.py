@@ -1,11 +1,13 @@
 """The timing of simulated scans is found again, within the errors that are stated."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from exitwave.core.errors import CalibrationError, InputError
-from exitwave.io.streams import lines_of, positions_from_lines
-from exitwave.io.streams.timing import scan_timing
+from exitwave.io.streams import Tpx3File, lines_of, one_chip, positions_from_lines, scan_timing, timing_of
+from exitwave.testing.timepix import Edges, LitPixels, tpx3_bytes
 
 ROWS, COLUMNS, DWELL, DELAY = 48, 40, 6400.3, 2345.6
 
@@ -98,6 +100,22 @@ def test_lines_that_run_late_are_seen(serpentine: bool) -> None:
     others = np.setdiff1d(np.arange(1, ROWS - 1), np.r_[lines - 1, lines, lines + 1])
     assert np.sqrt(np.mean(got.line_shift[others] ** 2)) < 0.4 * DWELL
     assert 0.5 < np.std(got.line_shift[others] / got.line_shift_error[others]) < 2.5 or np.median(got.line_shift_error) < 0.1 * DWELL
+
+
+def test_a_file_says_its_timing(tmp_path: Path) -> None:
+    time, triggers, places = scanned(31_000.0, True, blanked=True, electrons=60.0)
+    y, x = (np.clip(np.round(128 + 30 * place), 0, 255).astype(np.int64) for place in places.T)
+    lit = LitPixels(pixel=256 * y + x, time=time, tot=np.full(len(time), 20), electron=np.arange(len(time)))
+    edges = Edges(time=triggers, channel=np.full(ROWS, 2), rising=np.zeros(ROWS, bool))
+    (tmp_path / "a.tpx3").write_bytes(tpx3_bytes(lit, one_chip(), edges=edges, disorder=90_000))
+    got = timing_of(Tpx3File(tmp_path / "a.tpx3"), COLUMNS, channel=2, rising=False)
+    want = scan_timing(time, triggers, COLUMNS, np.stack([y, x], 1))
+    assert got.serpentine is True
+    for name in ("period", "dwell", "flyback", "delay"):
+        assert getattr(got, name).ticks == pytest.approx(getattr(want, name).ticks, rel=1e-6), name
+    part = timing_of(Tpx3File(tmp_path / "a.tpx3", block_bytes=2**17), COLUMNS, channel=2, rising=False, most_hits=60_000)
+    assert len(part.line_shift) < ROWS
+    assert part.dwell is not None and part.dwell.ticks == pytest.approx(DWELL, rel=0.01)
 
 
 def test_timing_needs_lines_and_hits() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from exitwave.io.streams.replay import Pace, Replay
     from exitwave.io.streams.sending import ReplayServer, Sent, send
     from exitwave.io.streams.tcp import Listener, SocketBytes, connect
-    from exitwave.io.streams.timing import Measured, Timing, scan_timing
+    from exitwave.io.streams.timing import Measured, Timing, scan_timing, timing_of
     from exitwave.io.streams.tpx3 import Counts, Hits, State, Triggers, begin, decode
     from exitwave.io.streams.tpx3_file import Tpx3File, ticks
     from exitwave.io.streams.tpx3_stream import Tpx3Stream
@@ -28,7 +28,7 @@ _HOMES = {
     "lines": ("LineScan", "Lines", "lines_of", "positions_from_lines"), "opening": ("open_events",), "packed": ("Packing",),
     "packed_stream": ("PackedFile", "PackedStream"), "placement": ("Chip", "Placement", "one_chip", "place", "quad"), "recorder": ("Recorder",),
     "replay": ("Pace", "Replay"), "sending": ("ReplayServer", "Sent", "send"),
-    "timing": ("Measured", "Timing", "scan_timing"), "tcp": ("Listener", "SocketBytes", "connect"),
+    "timing": ("Measured", "Timing", "scan_timing", "timing_of"), "tcp": ("Listener", "SocketBytes", "connect"),
     "tpx3": ("Counts", "Hits", "State", "Triggers", "begin", "decode"),
     "tpx3_file": ("Tpx3File", "ticks"), "tpx3_stream": ("Tpx3Stream",),
 }
@@ -37,7 +37,7 @@ _LATER = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = ["Chip", "Clusterer", "Clustering", "Counts", "Electrons", "Hits", "LineAssigner", "LineScan", "Lines", "Listener", "Measured", "Pace",
            "PackedFile", "PackedStream", "Packing", "Placement", "Recorder", "Replay", "ReplayServer", "Sent", "SocketBytes", "State", "Timing",
            "Tpx3File", "Tpx3Stream", "Triggers", "begin", "connect", "decode", "lines_of", "one_chip", "open_events", "place",
-           "positions_from_lines", "quad", "scan_timing", "send", "ticks", "time_walk_table"]
+           "positions_from_lines", "quad", "scan_timing", "send", "ticks", "time_walk_table", "timing_of"]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,9 @@ import numpy as np
 from exitwave.core import record
 from exitwave.core.errors import CalibrationError
 from exitwave.io.streams.folding import Profiles, folded, line_shifts, structure
-from exitwave.io.streams.lines import LineScan
+from exitwave.io.streams.lines import LineScan, lines_of
+from exitwave.io.streams.tpx3 import merged
+from exitwave.io.streams.tpx3_file import Tpx3File
 
 FINE = 8  # bins for a column, at no flyback
 GROUPS = 8
@@ -95,6 +97,25 @@ def scan_timing(hit_time: np.ndarray, line_times: np.ndarray, columns: int, plac
     shift, uncertain = line_shifts(coarse, middle if serpentine else None, 1.0, SHIFT_COLUMNS * FINE // 4)
     return Timing(period=Measured(ticks=period, error=error), dwell=dwell, flyback=flyback, delay=delay, serpentine=serpentine, columns=columns,
                   sure=sure, line_shift=shift, line_shift_error=uncertain)
+
+
+def timing_of(file: Tpx3File, columns: int, channel: int = 1, rising: bool = True, most_hits: int = 2**24) -> Timing:
+    """Estimate a scan's timing from a Timepix3 file, whose beginning with up to `most_hits` hits is looked at.
+
+    Raises:
+        InputError: the file cannot be read, its triggers make no lines, hardly any hits.
+    """
+    hits, edges, seen = [], [], 0
+    for block, triggers in file.blocks():
+        hits.append(block)
+        edges.append(triggers)
+        seen += len(block)
+        if seen >= most_hits:
+            break
+    found = merged(iter(edges))
+    lines = lines_of(found.time[(found.channel == channel) & (found.rising == rising)])
+    time, pixel = (np.concatenate([getattr(part, name) for part in hits]) for name in ("time", "pixel"))
+    return scan_timing(time, lines.times, columns, np.stack(np.divmod(pixel, file.frame[1]), axis=1))
 
 
 def _slope(number: np.ndarray, times: np.ndarray) -> tuple[float, float]:
