@@ -4,8 +4,8 @@ Hits belong to one electron where they touch (within `reach` pixels, diagonals i
 stream come disordered: they are held until the stream has moved on by `hold_us`, so that clusters depend neither on their order nor on how the bytes
 were cut. The electron's time is that of its first hit, its energy the sum of the times over threshold, its place the centroid weighted by them.
 
-The centroid is the usual estimate; electrons of 200 keV and more scatter sideways over several pixels, so that the place where they entered is less
-sure than their cluster is wide (doi:10.1016/j.ultramic.2020.113091). Two electrons that touch within the window are one here.
+The centroid is the usual estimate (arXiv:2107.02864); electrons of 200 keV and more travel sideways over several pixels, and where they entered is
+then less sure (arXiv:2411.16258 measures how much times and amplitudes give back). Two electrons that touch within the window are one here.
 """
 
 import numpy as np
