@@ -7,7 +7,8 @@ import numpy as np
 from numba import njit, uint64
 
 U0, U1, U2, U4, U8, U15, U255 = (np.uint64(n) for n in (0, 1, 2, 4, 8, 15, 255))
-U7, U14, U28, U16 = np.uint64(7), np.uint64(14), np.uint64(28), np.uint64(16)
+U7, U14, U28 = np.uint64(7), np.uint64(14), np.uint64(28)
+U16, U24, U32, U40, U48, U56 = (np.uint64(n) for n in (16, 24, 32, 40, 48, 56))
 STEP1, STEP2, STEP3 = np.uint64(0x00AA00AA00AA00AA), np.uint64(0x0000CCCC0000CCCC), np.uint64(0x00000000F0F0F0F0)
 
 
@@ -68,9 +69,7 @@ def lz4_block(data, out):
         if back >= U16 and length <= U16 and room - to >= U16:
             _copy(out, to - back, out, to, 16)
         elif back == U1:
-            value = out[to - U1]
-            for i in range(length):
-                out[to + uint64(i)] = value
+            out[to : to + length] = out[to - U1]
         else:
             _copy(out, to - back, out, to, length)
         to += length
@@ -78,21 +77,81 @@ def lz4_block(data, out):
 
 
 @njit(cache=True, nogil=True)
+def _transposed(rows, groups, turned):
+    """turned (groups,): eight bytes each, byte i made of bit i of eight elements' bytes. `rows` are eight runs of `groups` bytes, bit after bit."""
+    a, b, c, d = rows[:groups], rows[groups : 2 * groups], rows[2 * groups : 3 * groups], rows[3 * groups : 4 * groups]
+    e, f, g, h = rows[4 * groups : 5 * groups], rows[5 * groups : 6 * groups], rows[6 * groups : 7 * groups], rows[7 * groups : 8 * groups]
+    for i in range(groups):
+        x = uint64(a[i]) | (uint64(b[i]) << U8) | (uint64(c[i]) << U16) | (uint64(d[i]) << U24)
+        x |= (uint64(e[i]) << U32) | (uint64(f[i]) << U40) | (uint64(g[i]) << U48) | (uint64(h[i]) << U56)
+        t = (x ^ (x >> U7)) & STEP1
+        x = x ^ t ^ (t << U7)
+        t = (x ^ (x >> U14)) & STEP2
+        x = x ^ t ^ (t << U14)
+        t = (x ^ (x >> U28)) & STEP3
+        turned[i] = x ^ t ^ (t << U28)
+
+
+@njit(cache=True, nogil=True)
+def _interleaved(low, high, out):
+    for i in range(len(low)):
+        out[2 * i] = low[i]
+        out[2 * i + 1] = high[i]
+
+
+@njit(cache=True, nogil=True)
+def _four(a, b, c, d, out):
+    for i in range(len(a)):
+        out[4 * i] = a[i]
+        out[4 * i + 1] = b[i]
+        out[4 * i + 2] = c[i]
+        out[4 * i + 3] = d[i]
+
+
+@njit(cache=True, nogil=True)
 def unshuffle(shuffled, size, out):
     """Elements of `size` bytes, a multiple of eight of them, from their bits: first the lowest bit of all, then the next."""
-    width = uint64(size)
-    groups = uint64(len(shuffled)) // (U8 * width)
-    for k in range(width):
-        for g in range(groups):
-            x = U0
-            for b in range(8):
-                x |= uint64(shuffled[(U8 * uint64(k) + uint64(b)) * groups + uint64(g)]) << (U8 * uint64(b))
-            t = (x ^ (x >> U7)) & STEP1
-            x = x ^ t ^ (t << U7)
-            t = (x ^ (x >> U14)) & STEP2
-            x = x ^ t ^ (t << U14)
-            t = (x ^ (x >> U28)) & STEP3
-            x = x ^ t ^ (t << U28)
-            to = U8 * uint64(g) * width + uint64(k)
-            for i in range(8):
-                out[to + uint64(i) * width] = np.uint8(x >> (U8 * uint64(i)))
+    groups = len(shuffled) // (8 * size)
+    turned = np.empty((size, groups), np.uint64)
+    for k in range(size):
+        _transposed(shuffled[8 * k * groups : 8 * (k + 1) * groups], groups, turned[k])
+    parts = turned.view(np.uint8)
+    if size == 1:
+        out[:] = parts[0]
+    elif size == 2:
+        _interleaved(parts[0], parts[1], out)
+    elif size == 4:
+        _four(parts[0], parts[1], parts[2], parts[3], out)
+    else:
+        for k in range(size):
+            part = parts[k]
+            for i in range(8 * groups):
+                out[i * size + k] = part[i]
+
+
+@njit(cache=True, nogil=True)
+def framed(packed, at, whole, block, element, out):
+    """Unpack blocks, each behind its packed size (4 bytes, big-endian), into the first `whole` bytes of `out`; where the last block ends, -1 where
+    one is damaged. `element` is the size of what was bit-shuffled, 0 where nothing was: then blocks may be stored as they are."""
+    room = np.empty(block if element else 0, np.uint8)
+    start = 0
+    while start < whole:
+        size = min(block, whole - start)
+        if at + 4 > len(packed):
+            return -1
+        length = (np.int64(packed[at]) << 24) | (np.int64(packed[at + 1]) << 16) | (np.int64(packed[at + 2]) << 8) | np.int64(packed[at + 3])
+        at += 4
+        if length == 0 or length > len(packed) - at:
+            return -1
+        piece, to = packed[at : at + length], out[start : start + size]
+        if element:
+            if lz4_block(piece, room[:size]) != size:
+                return -1
+            unshuffle(room[:size], element, to)
+        elif length == size:
+            to[:] = piece
+        elif lz4_block(piece, to) != size:
+            return -1
+        at += length
+        start += size
+    return at

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from exitwave.core.errors import FormatError
-from exitwave.io.streams._blocks import lz4_block, unshuffle
+from exitwave.io.streams._blocks import framed, lz4_block
 
 Codec = Literal["none", "lz4", "bslz4", "lz4-block"]
 HEAD, TOGETHER, MOST_RATIO = 12, 8, 256
@@ -40,19 +40,10 @@ def _framed(packed: np.ndarray, shuffled: bool, element: int, size: int | None) 
     unit = TOGETHER * element if shuffled else 1
     if len(packed) < HEAD or block < unit or block % unit or total > MOST_RATIO * len(packed) or (size is not None and total != size):
         raise FormatError("a compressed frame is damaged", got=f"{total} bytes in blocks of {block}, packed in {len(packed)} bytes")
-    out, at = np.empty(total, np.uint8), HEAD
-    whole = total // unit * unit
-    for start in range(0, whole, block):
-        stop = min(start + block, whole)
-        length = int.from_bytes(packed[at : at + 4].tobytes(), "big")
-        piece = packed[at + 4 : at + 4 + length]
-        if len(piece) != length or not length:
-            raise FormatError("a compressed frame is damaged", expected=f"a block of {length} bytes", got=f"{len(piece)} bytes")
-        at += 4 + length
-        if shuffled:
-            unshuffle(_block(piece, stop - start), element, out[start:stop])
-        else:
-            out[start:stop] = piece if length == stop - start else _block(piece, stop - start)
+    out, whole = np.empty(total, np.uint8), total // unit * unit
+    at = framed(packed, HEAD, whole, min(block, max(whole, unit)), element if shuffled else 0, out)
+    if at < 0:
+        raise FormatError("a compressed frame is damaged", expected=f"blocks that unpack to {whole} bytes")
     if len(packed) - at != total - whole:
         raise FormatError("a compressed frame is damaged", expected=f"{total - whole} bytes at its end", got=f"{len(packed) - at} bytes")
     out[whole:] = packed[at:]
