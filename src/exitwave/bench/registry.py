@@ -58,6 +58,10 @@ CASES: Mapping[str, Case] = MappingProxyType({
         about="iterative ptychography against known specimens, 1e3 to 1e6 e/A^2, positions, layers, source; long (--runs: seeds)",
         function="exitwave.bench.iterative_truth:rows",
     ),
+    "live": Case(
+        about="events a second from a sender over a connection to images ten times a second, ceilings beside (--runs: seconds each)",
+        function="exitwave.bench.live:rows",
+    ),
     "orders": Case(
         about="calibration to third order: terms found, missed and made up, 20 to 1e4 e/A^2 (--runs: seeds)", function="exitwave.bench.orders:rows"
     ),

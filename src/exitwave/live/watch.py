@@ -14,7 +14,7 @@ from exitwave.core.errors import ExitwaveError, InputError
 from exitwave.data import Chunk, EventChunk, FrameChunk, LiveStream
 from exitwave.flow import EventAccumulator
 
-WAITING_BYTES = 256 * 2**20  # of chunks that may wait to be added up; then the sender has to wait
+WAITING_BYTES = 128 * 2**20  # of chunks that may wait to be added up; then the sender has to wait
 CHUNK_ITSELF = 1024  # bytes of a chunk beside its columns
 LOOK_S = 0.05  # how long an idle loop sleeps at most
 

@@ -1,5 +1,7 @@
 """iCOM without a cube: counts and first moments of each position as integers, three adds per event."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from exitwave.data import Chunk, FrameChunk
 from exitwave.recon.direct.dense import finished, icom_sums
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import DirectImage, checkerboard, optics_of
+from exitwave.recon.direct.sums import icom_transfer
 from exitwave.recon.live._adds import add_moments
 from exitwave.recon.live.columns import Rejected, columns
 from exitwave.recon.live.frames import counts_of, moments_of, numbered, places_of
@@ -107,11 +110,18 @@ class LiveMoments:
         # Filled positions have the mean's second moments too.
         second = _second_moments(state, self.g) / (len(seen) * share)
         optics, pixels = optics_of(self.g, self.finite_pixels), torch.nonzero(self.g.good).reshape(-1).numpy()
-        return finished(icom_sums(moments, second, self.g, optics, self.upsample), self.g, "icom", optics, pixels, upsample=self.upsample,
+        ctf = _transfer(self.g, self.upsample, self.finite_pixels)
+        return finished(icom_sums(moments, second, self.g, optics, self.upsample, ctf), self.g, "icom", optics, pixels, upsample=self.upsample,
                         dispersion=self.dispersion * share, counts_per_electron=self.counts_per_electron)
 
     def finish(self, state: MomentState) -> DirectImage:
         return self.view(_with_reach(state, whole(state.reach)))
+
+
+@lru_cache(maxsize=2)
+def _transfer(g: Geometry, upsample: int, finite_pixels: bool) -> Tensor:
+    """The transfer of a geometry (known by identity), kept from view to view."""
+    return icom_transfer(g, optics_of(g, finite_pixels), upsample)
 
 
 def centre_of_mass(state: MomentState, g: Geometry) -> tuple[Tensor, Tensor]:
