@@ -234,25 +234,22 @@ def test_a_full_disk_is_one_sentence() -> None:
     assert "\n" not in str(told.value)
 
 
-FULL = """
-import resource, sys
+FAULTS = """
+import os, random, resource, signal, sys, time
+from threading import Thread
 from tests.packed import PACKING, some
 from exitwave.core.errors import InputError
 from exitwave.io.streams import Recorder
-resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-recorder = Recorder(sys.argv[1], PACKING, block_events=100)
+limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+recorder = Recorder(sys.argv[1] + "/full", PACKING, block_events=100)
 try:
     for i in range(10**6):
         recorder.write(some(100, i))
         recorder.flush()
 except InputError as error:
     print(recorder.events, error)
-"""
-KILLED = """
-import os, random, signal, sys, time
-from threading import Thread
-from tests.packed import PACKING, some
-from exitwave.io.streams import Recorder
+resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 parts = [some(1 + i % 90, i % 50) for i in range(450)]
 def write(k, told):
     recorder = Recorder(f"{sys.argv[1]}/{k}", PACKING, block_events=700)
@@ -261,6 +258,7 @@ def write(k, told):
         if i % 3 == 0:
             recorder.flush()
             os.write(told, k.to_bytes(8, "little") + recorder.events.to_bytes(8, "little"))
+            time.sleep(random.uniform(0, 0.0005))
 random.seed(5)
 sys.setswitchinterval(1e-4)
 for first in range(0, 200, 10):
@@ -274,7 +272,7 @@ for first in range(0, 200, 10):
     data = b""
     while len({data[at:at + 8] for at in range(0, len(data), 16)}) < 10:
         data += os.read(told, 16)
-    time.sleep(random.uniform(0, 0.02))
+    time.sleep(random.uniform(0, 0.04))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     while more := os.read(told, 2**16):
@@ -287,35 +285,35 @@ for first in range(0, 200, 10):
 """
 
 
-def started(program: str, path: Path) -> subprocess.Popen[str]:
-    root = Path(__file__).parents[3]
-    places = os.pathsep.join([str(root), str(root / "src")])
-    command = [sys.executable, "-c", program, str(path)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=os.environ | {"PYTHONPATH": places})
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A folder of recordings that ended badly, and what was told: a line of the one that met a full disk, then numbers flushed before each kill."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork and a limit on a file's size")
+    root, folder = Path(__file__).parents[3], tmp_path_factory.mktemp("faults")
+    places = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(root / "src")])}
+    command = [sys.executable, "-c", FAULTS, str(folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=root, env=places, timeout=120, check=True)
+    return folder, done.stdout.splitlines()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no limit on a file's size to hit")
-def test_where_the_disk_is_full_what_was_flushed_stays(tmp_path: Path) -> None:
-    told, _ = started(FULL, tmp_path / "run.events").communicate(timeout=60)
-    file = PackedFile(tmp_path / "run.events")
+def test_where_the_disk_is_full_what_was_flushed_stays(faults: tuple[Path, list[str]]) -> None:
+    file, told = PackedFile(faults[0] / "full"), faults[1][0]
     events = sum(map(len, file.chunks()))
     assert events >= 800
-    assert told.startswith(f"{events} the recording")
-    assert "disk refuses more" in told and told.count("\n") == 1
+    assert told.startswith(f"{events} the recording") and "disk refuses more" in told
     assert file.rejected == UNCLOSED  # ends with a whole block
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_200_moments_nothing_that_was_flushed_is_lost(tmp_path: Path) -> None:
+def test_killed_at_200_moments_nothing_that_was_flushed_is_lost(faults: tuple[Path, list[str]]) -> None:
     """Twenty processes with ten recordings each, every one at a moment of its own when they are killed."""
-    told, _ = started(KILLED, tmp_path).communicate(timeout=120)
-    flushed = [int(number) for number in told.split()]
+    folder, flushed = faults[0], [int(number) for line in faults[1][1:] for number in line.split()]
     parts = [some(1 + i % 90, i % 50) for i in range(450)]
     order = {name: np.concatenate([getattr(parts[i % 450], name) for i in range(9000)]) for name in ("position", "pixel", "time_ns")}
-    assert len(flushed) == 200 and min(flushed) > 0 and len(set(flushed)) > 30
+    assert len(flushed) == 200 and min(flushed) > 0 and len(set(flushed)) > 20
     between = 0
     for k, least in enumerate(flushed):
-        file = PackedFile(tmp_path / str(k))
+        file = PackedFile(folder / str(k))
         chunks = list(file.chunks())
         events = sum(map(len, chunks))
         between += events > least
