@@ -25,13 +25,13 @@ from exitwave.io import open as open_scan
 from exitwave.io.streams import Clusterer, Clustering, Packing, Recorder, begin, decode, open_events, quad
 from exitwave.io.streams.replay import Pace
 from exitwave.io.streams.sending import ReplayServer
+from exitwave.io.streams.synthetic import Edges, lit_pixels, tpx3_bytes
 from exitwave.live import Look, Microscope, watch
 from exitwave.recon.direct.geometry import Geometry, geometry
 from exitwave.recon.live import Field, LiveGuides, LiveMoments, live_phase, make_guides
 from exitwave.recon.live.shifted import LiveShifts
 from exitwave.recon.live.shifts import make_shifts
 from exitwave.simulate import FourD, FourDRecipe, experiment_of, write_fourd
-from exitwave.testing.timepix import Edges, lit_pixels, tpx3_bytes
 
 SCAN, FRAME = (128, 128), (64, 64)
 DOSE_E_PER_A2, BLOCK, CEILING_EVENTS = 4000.0, 2**16, 2**22
