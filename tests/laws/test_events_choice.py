@@ -81,7 +81,7 @@ def test_what_was_chosen_makes_the_image(method: str, tmp_path: Path) -> None:
 
 def same(a: Guides, b: Guides) -> bool:
     arrays = [f.name for f in fields(Guides) if isinstance(getattr(a, f.name), np.ndarray)]
-    plain = ("method", "upsample", "phases", "canvas", "grid", "table")
+    plain = ("method", "upsample", "phases", "canvas", "grid", "table", "mean_kept")
     return (all(np.array_equal(getattr(a, n), getattr(b, n)) and getattr(a, n).dtype == getattr(b, n).dtype for n in arrays)
             and all(getattr(a, n) == getattr(b, n) for n in plain) and (a.filter is None) == (b.filter is None))
 

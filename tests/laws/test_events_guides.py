@@ -165,7 +165,7 @@ def fine() -> tuple[ArrayFrames, Geometry]:
 def test_the_stated_error_is_the_true_one(method: str, dose: float) -> None:
     """Where noise decides and where the specimen does. (An image by WDD of noise alone is no linear function of it.)"""
     means, g = fine()
-    frames = poisson(means, dose if method != "wdd" else 20 * dose, 7)
+    frames = poisson(means, dose if method != "wdd" else 30 * dose, 7)
     ridge = RIDGE if method == "wdd" else None
     exact = dense(frames, g, method).image
     for half_width in ((4, 4), (9, 7), (14, 15)):

@@ -7,11 +7,13 @@ from torch import Tensor
 LEAST_SEEN = 1e-3  # of the largest squared transfer, for a ring's specimen to be told from its noise
 
 
-def approximation(spectrum: Tensor, power: Tensor, lost: float, ctf: Tensor, ctf_lost: Tensor, columns: int, places: int | None) -> float:
+def approximation(spectrum: Tensor, power: Tensor, lost: tuple[float, float], ctf: Tensor, ctf_lost: Tensor, columns: int,
+                  places: int | None) -> float:
     """The rms of an image's error over the rms of the exact image (both about their means), from sums over its events.
 
     `spectrum` (Y, H) is that of the image as made, `power` (Y, H) its noise, `ctf` its transfer; `lost` and `ctf_lost` are noise energy and transfer
-    of what was cut off; `places` are the sub-pixel phases along an axis that positions were rounded to, None where nothing was rounded.
+    of what was cut off, the former with twice its product with what was kept; `places` are the sub-pixel phases along an axis that positions were
+    rounded to, None where nothing was rounded.
 
     What was cut off has the noise of its own energy and, of the specimen, ctf_lost times its spectrum; the specimen's power is taken alike in all
     directions, from rings of what the image has beyond its noise. Places rounded to 1 / phases move an event by up to half of that, so that a
@@ -28,10 +30,10 @@ def approximation(spectrum: Tensor, power: Tensor, lost: float, ctf: Tensor, ctf
         return 0.0
     qy, qx = torch.fft.fftfreq(ny, dtype=torch.float64)[:, None], torch.fft.rfftfreq(columns, dtype=torch.float64)[None]
     cut = cross = 0.0
-    if lost > 0:
+    if lost[0] > 0:
         specimen = _specimen(seen, power * twice, (ctf.abs() ** 2) * twice, qy, qx) * twice
-        cut = lost * ny * columns + float((specimen * ctf_lost.abs() ** 2).sum())
-        cross = 2 * float((specimen * (ctf.conj() * ctf_lost).real).sum())
+        cut = lost[0] * ny * columns + float((specimen * ctf_lost.abs() ** 2).sum())
+        cross = lost[1] * ny * columns + 2 * float((specimen * (ctf.conj() * ctf_lost).real).sum())
     whole = float(seen.sum()) + cut + cross
     moved = 0.0
     if places is not None:

@@ -20,6 +20,8 @@ from exitwave.recon.live.layout import Layout
 from exitwave.recon.live.reach import Fill
 from exitwave.recon.live.rim import folded
 
+LEAST_KEPT = 0.5  # of a complex image's mean, for its phase to be the imaginary part
+
 
 @record
 class Exposed:
@@ -138,5 +140,13 @@ def _noise(counts: np.ndarray, guides: Guides) -> Tensor:
 
 
 def _error(spectrum: Tensor, counts: np.ndarray, power: Tensor, guides: Guides, field: Field) -> float:
-    return approximation(spectrum, power, float(counts @ guides.lost), _resized(guides.ctf, guides.grid, guides.canvas),
-                         _resized(guides.ctf_lost, guides.grid, guides.canvas), guides.canvas[1], None if field.at is None else guides.phases)
+    ctf, ctf_lost = (_resized(part, guides.grid, guides.canvas) for part in (guides.ctf, guides.ctf_lost))
+    lost, kept, cross = float(counts @ guides.lost), guides.mean_kept, 0.0
+    if kept != 1 and lost > 0:
+        # The phase of a complex image is relative to its mean, of which `kept` is left: what the phase lost alike is no error.
+        inside = (guides.stencils[: len(counts), :, guides.parts - 1 :: guides.parts].astype(np.float64) ** 2).sum((1, 2))
+        lost += (1 - 1 / kept) ** 2 * float(counts @ inside)
+        cross = 2 * (1 - 1 / kept) / kept * float(counts @ inside)
+    found = approximation(spectrum / kept, power / kept**2, (lost, cross), ctf / kept, ctf_lost + (1 - 1 / kept) * ctf, guides.canvas[1],
+                          None if field.at is None else guides.phases)
+    return found if kept > LEAST_KEPT else max(found, 1 - kept)

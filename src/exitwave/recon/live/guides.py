@@ -32,7 +32,7 @@ class Guides:
     of what was cut off, zero where nothing was. Of a complex guide these are the phase's part. `filter` is what all pixels share and the canvas'
     spectrum gets at a view, None where guides hold all; ctf and ctf_lost are with it, `noise` (Y, H) is that of an optimal method for one count per
     position of the whole illumination. `light` (m,) is the share of the illumination on each pixel, `counted` (m,) whether its counts tell
-    how bright that is.
+    how bright that is. `mean_kept` is what stencils keep of a complex image's mean, which its phase is relative to.
     """
 
     method: str
@@ -52,6 +52,7 @@ class Guides:
     ctf_lost: np.ndarray
     filter: Filter | None
     noise: np.ndarray | None
+    mean_kept: float = 1.0
 
     @property
     def parts(self) -> int:
@@ -145,6 +146,7 @@ def _made(one: Linear, cut: Cut, canvas: tuple[int, int], phases: int, memory_by
     stencils = np.empty((phases**2, m, cut.size[0], cut.size[1] * parts), np.float64 if one.dtype == torch.complex128 else np.float32)
     power, lost = np.empty((m if tabled else 0, table[0], table[1] // 2 + 1), stencils.dtype), np.zeros(m)
     ctf, ctf_lost = (torch.zeros((shape[0], shape[1] // 2 + 1), dtype=torch.complex128) for _ in range(2))
+    mean = torch.zeros(2, dtype=torch.float64)
     for pick in torch.arange(m).split(max(1, memory_bytes // (shape[0] * shape[1] * 8 * stencils.itemsize * parts))):
         weights, window, rows = one.weights(one.pixels[pick]), _window(cut, pick, shape), pick.numpy()
         weights = one.filtered(weights).to(one.dtype) if exact else weights
@@ -153,6 +155,9 @@ def _made(one: Linear, cut: Cut, canvas: tuple[int, int], phases: int, memory_by
             turned = weights if phase == 0 else weights * phase_shift(shape, shift, one.whole).to(weights.dtype)
             kept = (torch.fft.ifft2(turned) if one.whole else torch.fft.irfft2(turned, s=shape))[window]
             stencils[phase, rows] = (torch.view_as_real(kept).flatten(2) if one.whole else kept).numpy()
+        if one.whole:
+            kept_sum = torch.from_numpy(stencils[0, rows, :, ::2]).double().sum((1, 2))
+            mean += (torch.stack([kept_sum, weights[:, 0, 0].real.double()]) * one.light[pick]).sum(1)
         if exact:
             if tabled:
                 power[rows] = _size2(weights).numpy()
@@ -169,7 +174,8 @@ def _made(one: Linear, cut: Cut, canvas: tuple[int, int], phases: int, memory_by
         ctf = full_response(one).ctf
     return Guides(method=one.method, upsample=one.upsample, phases=phases, canvas=canvas, grid=shape, table=table, pixels=one.pixels.numpy(),
                   light=one.light.numpy(), counted=one.counted.numpy(), stencils=stencils.reshape(-1, *stencils.shape[2:]),
-                  corner=cut.corner.numpy(), power=power, lost=lost, ctf=ctf.numpy(), ctf_lost=ctf_lost.numpy(), filter=None, noise=None)
+                  corner=cut.corner.numpy(), power=power, lost=lost, ctf=ctf.numpy(), ctf_lost=ctf_lost.numpy(), filter=None, noise=None,
+                  mean_kept=float(mean[0] / mean[1]) if one.whole else 1.0)
 
 
 def _exact(one: Linear, size: tuple[int, int], canvas: tuple[int, int]) -> bool:

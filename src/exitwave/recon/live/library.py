@@ -15,7 +15,7 @@ from exitwave.recon.direct.linear import Filter
 from exitwave.recon.direct.normal import tiles_of
 from exitwave.recon.live.guides import Guides, make_guides
 
-VERSION = 1  # of what a recipe makes; another one makes other files
+VERSION = 2  # of what a recipe makes; another one makes other files
 ARRAYS = ("pixels", "light", "counted", "stencils", "corner", "power", "lost", "ctf", "ctf_lost")
 MOST_BYTES = 4 * 2**30
 
@@ -69,8 +69,8 @@ def _write(path: Path, guides: Guides) -> None:
     handle, name = tempfile.mkstemp(prefix=".guides-", suffix=".npz", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, canvas=np.array(guides.canvas), grid=np.array(guides.grid), table=np.array(guides.table),
-                     **{field: getattr(guides, field) for field in ARRAYS}, **extra)
+            plain = {name: np.array(getattr(guides, name)) for name in ("mean_kept", "canvas", "grid", "table")}
+            np.savez(file, **plain, **{field: getattr(guides, field) for field in ARRAYS}, **extra)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
@@ -86,12 +86,13 @@ def _read(path: Path, g: Geometry, method: str, upsample: int, phases: int) -> G
             parts = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
         return None
-    if not {*ARRAYS, "canvas", "grid", "table"} <= parts.keys():
+    if not {*ARRAYS, "canvas", "grid", "table", "mean_kept"} <= parts.keys():
         return None
     tiles = tiles_of(g, upsample) if bool(parts.get("tiled", False)) else None
     kept = Filter(values=torch.from_numpy(parts["filter"]), tiles=tiles) if "filter" in parts else None
     canvas, grid, table = ((int(parts[name][0]), int(parts[name][1])) for name in ("canvas", "grid", "table"))
     return Guides(method=method, upsample=upsample, phases=phases, canvas=canvas, grid=grid, table=table, filter=kept, noise=parts.get("noise"),
+                  mean_kept=float(parts["mean_kept"]),
                   **{name: parts[name] for name in ARRAYS})
 
 
