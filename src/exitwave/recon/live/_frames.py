@@ -136,45 +136,109 @@ def deal(frames, starts, rows, key, first, last, zero, one):
 
 
 @numba.njit(cache=True, nogil=True)
-def frame_moments(frames, alive, row_half, column_half, first, last, room, sums, squares):
-    """sums (n, 2, 3): counts and sums of y and x of either half of the frames first:last (n, ky, kx); squares (n, 3): sums of y y, x x and y x.
+def _add_rows(flat, at, n, pairs, odds, to):
+    """Two rows of n pixels from `at` on."""
+    for x in range(n):
+        j = np.uint64(x)
+        odd = flat[at + np.uint64(n) + j]
+        pairs[to + j] += flat[at + j] + odd
+        odds[to + j] += odd
 
-    A pixel is of the half row_half[y] ^ column_half[x]. `alive` (ky, kx) is 0 or 1, or (0, 0) where all are. Rows are added from the last to the
-    first: after row y, `one` is the columns' counts from y on; its sum over y > 0 is that of y times the counts, and the sum of that sum gives y y.
-    `room` (5, kx): for those sums, of an unsigned type that holds them.
+
+@numba.njit(cache=True, nogil=True)
+def _add_live(flat, at, n, alive, of, pairs, odds, to):
+    """As `_add_rows`, those that live."""
+    for x in range(n):
+        j = np.uint64(x)
+        odd = flat[at + np.uint64(n) + j] * alive[of + np.uint64(n) + j]
+        pairs[to + j] += flat[at + j] * alive[of + j] + odd
+        odds[to + j] += odd
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_last(flat, at, n, alive, of, pairs, to):
+    """One row; all live where `alive` is empty."""
+    for x in range(n):
+        j = np.uint64(x)
+        if len(alive) == 0 or alive[of + j] > 0:
+            pairs[to + j] += flat[at + j]
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_sums(pairs, odds, pair_sums, odd_sums, n, to):
+    for x in range(n):
+        j = to + np.uint64(x)
+        pair_sums[j] += pairs[j]
+        odd_sums[j] += odds[j]
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_second(second, pair_sums, n, to):
+    for x in range(n):
+        j = to + np.uint64(x)
+        second[j] += pair_sums[j]
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_total(total, room):
+    for k in range(len(total)):
+        total[k] += room[k]
+
+
+@numba.njit(cache=True, nogil=True)
+def _halves(pairs, odds, pair_sums, turned, n, c, sums, i):
+    """Counts and sums of y and x of the rows of either half: those of the columns that are not turned over, and of the others."""
+    count = y = x_sum = count_turned = y_turned = x_turned = np.int64(0)
+    for x in range(n):
+        k = c * n + x
+        one, row = np.int64(pairs[k]), 4 * np.int64(pair_sums[k]) + np.int64(odds[k])
+        count += one
+        y += row
+        x_sum += x * one
+        count_turned += turned[x] * one
+        y_turned += turned[x] * row
+        x_turned += turned[x] * x * one
+    sums[i, 1 - c, 0] += count_turned
+    sums[i, 1 - c, 1] += y_turned + 2 * c * count_turned
+    sums[i, 1 - c, 2] += x_turned
+    sums[i, c, 0] += count - count_turned
+    sums[i, c, 1] += y - y_turned + 2 * c * (count - count_turned)
+    sums[i, c, 2] += x_sum - x_turned
+
+
+@numba.njit(cache=True, nogil=True)
+def frame_moments(flat, shape, alive, turned, on, first, last, room, sums, total):
+    """sums (n, 2, 3): counts and sums of y and x of either half of the frames first:last in `flat` (n ky kx,); total (5 2 kx,) += the columns' sums
+    of those frames that are `on` (n,).
+
+    Halves are a board of 2 x 2 pixels: a pixel is of the half c ^ turned[x] where y = 4 j + 2 c + e. `alive` (ky kx,) is 0 or 1, or empty where all
+    are. Pairs of rows (e = 0, 1) are added from the last to the first: after pair j `pairs` holds a column's counts from j on, so that its sum over
+    j > 0 is that of j times the counts, and the sum of that sum gives j j; `odds` likewise for e = 1 alone. No multiplications; every loop writes few
+    arrays, none makes a view and no index can be negative: only then are they wide additions and nothing else. `room` (5, 2 kx): of an unsigned type
+    that holds these sums.
     """
-    ny, nx = frames.shape[1], frames.shape[2]
-    one, two, three = room[0:2], room[2:4], room[4]
+    ny, nx = shape
+    pairs, odds, pair_sums, odd_sums, second = room[0], room[1], room[2], room[3], room[4]
+    flat_room = room.reshape(-1)
     for i in range(first, last):
-        one[:], two[:], three[:] = 0, 0, 0
-        for y in range(ny - 1, -1, -1):
-            row = frames[i, y]
-            to = one[row_half[y]]
-            if len(alive):
-                for x in range(nx):
-                    to[x] += row[x] * alive[y, x]
+        room[:] = 0
+        for m in range((ny - 1) // 2, -1, -1):
+            of, to = np.uint64(2 * m * nx), np.uint64((m & 1) * nx)
+            at = np.uint64(i * ny * nx) + of
+            if 2 * m + 1 == ny:
+                _add_last(flat, at, nx, alive, of, pairs, to)
+            elif len(alive):
+                _add_live(flat, at, nx, alive, of, pairs, odds, to)
             else:
-                for x in range(nx):
-                    to[x] += row[x]
-            if y > 0:
-                for x in range(nx):
-                    two[0, x] += one[0, x]
-                    two[1, x] += one[1, x]
-                    three[x] += two[0, x] + two[1, x]
+                _add_rows(flat, at, nx, pairs, odds, to)
+            if m > 1:
+                _add_sums(pairs, odds, pair_sums, odd_sums, nx, to)
+                _add_second(second, pair_sums, nx, to)
         sums[i] = 0
-        yy = xx = yx = np.int64(0)
-        for x in range(nx):
-            for r in range(2):
-                half = r ^ column_half[x]
-                count, y_sum = np.int64(one[r, x]), np.int64(two[r, x])
-                sums[i, half, 0] += count
-                sums[i, half, 1] += y_sum
-                sums[i, half, 2] += x * count
-                xx += x * x * count
-                yx += x * y_sum
-                yy -= y_sum
-            yy += 2 * np.int64(three[x])
-        squares[i, 0], squares[i, 1], squares[i, 2] = yy, xx, yx
+        for c in range(2):
+            _halves(pairs, odds, pair_sums, turned, nx, c, sums, i)
+        if on[i]:
+            _add_total(total, flat_room)
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})

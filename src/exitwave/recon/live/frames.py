@@ -83,22 +83,33 @@ def dealt_with(canvas: Canvas, frames: np.ndarray, pixels: np.ndarray, rows: np.
     return canvas
 
 
-def moments_of(frames: np.ndarray, frame: tuple[int, int], half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(sums (n, 2, 3) of counts, y and x of either half, sums (n, 3) of y y, x x and y x) over the pixels whose `half` (ky kx,) is 0 or 1, not -1.
+def moments_of(frames: np.ndarray, frame: tuple[int, int], half: np.ndarray, on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(sums (n, 2, 3) of counts, y and x of either half, sums (3,) of y y, x x and y x over the frames that are `on` (n,)) of the pixels whose `half`
+    (ky kx,) is 0 or 1, not -1.
 
     The halves are a board: the half of a pixel is that of its row, turned over in the columns of the other colour.
     """
-    board = half.reshape(frame)
-    row_half, column_half, alive = _colours(board)
-    room = np.uint32 if frame[0] ** 3 * int(np.iinfo(frames.dtype).max) < 3 * 2**32 else np.uint64
-    n = len(frames)
-    sums, squares = np.empty((n, 2, 3), np.int64), np.empty((n, 3), np.int64)
+    turned, alive = _colours(half.reshape(frame))
+    room = np.uint32 if (frame[0] + 3) ** 3 * int(np.iinfo(frames.dtype).max) < 192 * 2**32 else np.uint64
+    n, totals_of = len(frames), []
+    sums = np.empty((n, 2, 3), np.int64)
 
     def work(first: int, last: int) -> None:
-        frame_moments(frames.reshape(-1, *frame), alive, row_half, column_half, *_part(first, last, n), np.empty((5, frame[1]), room), sums, squares)
+        total = np.zeros(10 * frame[1], np.int64)
+        frame_moments(frames.reshape(-1), frame, alive, turned, on, *_part(first, last, n), np.empty((5, 2 * frame[1]), room), sums, total)
+        totals_of.append(total)
 
     together_on(_shares(n), work)
-    return sums, squares
+    return sums, _squares(sum(totals_of, np.zeros(10 * frame[1], np.int64)).reshape(5, 2, frame[1]))
+
+
+def _squares(total: np.ndarray) -> np.ndarray:
+    """Sums (3,) of y y, x x and y x from the columns' sums (5, 2, kx) over pairs of rows y = 4 j + 2 c + e: of one, of e, of j, of j e and of
+    j (j + 1) / 2."""
+    count, odd, j_sum, odd_j, second = total
+    c, x = np.arange(2)[:, None], np.arange(total.shape[2])
+    yy = 16 * (2 * second - j_sum) + 16 * c * j_sum + 4 * c * count + 8 * odd_j + (4 * c + 1) * odd
+    return np.array([yy.sum(), (x * x * count).sum(), (x * (4 * j_sum + 2 * c * count + odd)).sum()], np.int64)
 
 
 def weighed(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -115,12 +126,11 @@ def weighed(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return out
 
 
-def _colours(board: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The half of each row, which columns turn it over, and (ky, kx) of 0 and 1 for dead and live pixels, empty where all live."""
-    full = checkerboard((board.shape[0], board.shape[1])).reshape(board.shape)
+def _colours(board: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which columns turn the half of a row over, and (ky kx,) of 0 and 1 for dead and live pixels, empty where all live."""
+    first = checkerboard((1, board.shape[1]))
     dead = board < 0
-    alive = (~dead).astype(np.uint8) if dead.any() else np.empty((0, 0), np.uint8)
-    return full[:, 0].astype(np.int64), (full[0] ^ full[0, 0]).astype(np.int64), alive
+    return first.astype(np.int64), (~dead).astype(np.uint8).reshape(-1) if dead.any() else np.empty(0, np.uint8)
 
 
 def _shares(frames: int) -> int:

@@ -81,10 +81,10 @@ class LiveMoments:
     def _with_frames(self, state: MomentState, chunk: FrameChunk) -> MomentState:
         frames, position = counts_of(chunk, state.shape[2:]), places_of(chunk)
         half = state.table[:, 0]
-        sums, squares = moments_of(frames, state.shape[2:], half)
         on = (position >= 0) & (position < len(state.sums))
+        sums, squares = moments_of(frames, state.shape[2:], half, on)
         np.add.at(state.sums, position[on], sums[on])
-        state.squares[...] += squares[on].sum(0)
+        state.squares[...] += squares
         if not on.all() or (half < 0).any():
             state.numbers[...] += numbered(frames, position, len(state.sums), np.flatnonzero(half >= 0))[1]
         return _with_reach(state, extended(state.reach, position, self.order))
