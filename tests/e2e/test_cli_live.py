@@ -129,6 +129,26 @@ def test_shares_are_merged_to_the_same_image(events: Path, dense: np.ndarray, tm
     assert not (tmp_path / "no.h5").exists() and "Traceback" not in capsys.readouterr().err
 
 
+def test_engines_say_what_they_leave_out(events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = {}
+    for engine in ("auto", "cube", "shifts", "guides"):
+        path = tmp_path / f"{engine}.h5"
+        more = ["--library", str(tmp_path / "library")] if engine == "guides" else []
+        assert run(["live", str(events), "--headless", "--method", "parallax", "-o", str(path), "--engine", engine, *more]) == 0
+        made[engine] = read_result(str(path))
+        assert (engine if engine != "auto" else "exact") in capsys.readouterr().err
+    cube = made["cube"].images["phase"].array
+    assert np.array_equal(made["auto"].images["phase"].array, cube) and len(list((tmp_path / "library").iterdir())) == 1
+    for engine in ("shifts", "guides"):
+        error = float(np.sqrt(((made[engine].images["phase"].array - cube) ** 2).mean()) / cube.std())
+        told = made[engine].metrics["live"]
+        assert told["engine"] == engine and error < 0.1 and error == pytest.approx(told["approximation"], rel=0.5, abs=1e-4)
+    for i in (1, 2):
+        assert live(events, tmp_path / f"{i}.h5", "--engine", "guides", "--part", f"{i}/2") == 0
+    assert run(["merge", str(tmp_path / "1.h5"), str(tmp_path / "2.h5"), "-o", str(tmp_path / "both.h5")]) == 0
+    assert run(["live", str(events), "--headless", "--method", "icom", "-o", str(tmp_path / "no.h5"), "--engine", "guides"]) == 2
+
+
 def test_a_sender_that_dies_leaves_the_image_of_what_had_come(events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = events.read_bytes()
     with socket.create_server(("127.0.0.1", 0)) as server:

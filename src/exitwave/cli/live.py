@@ -3,8 +3,10 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import click
 import numpy as np
@@ -14,7 +16,7 @@ from exitwave.cli.asked import Known
 from exitwave.cli.live_source import Source, StreamFlags, input_told, source_of
 from exitwave.cli.saving import picture, save_direct, single, title_of
 from exitwave.cli.session import Outputs, emit, layered, overridden
-from exitwave.cli.told import Making
+from exitwave.cli.told import Making, threads
 from exitwave.cli.words import reach_in_words
 from exitwave.cli.work import Reconstructed, recipe_of, require
 from exitwave.core import InputError, record
@@ -26,11 +28,15 @@ from exitwave.live import Ended, Look, Part, merged_parts, read_part, watch, wri
 from exitwave.plot.quick import quick_picture
 from exitwave.recon.direct.geometry import Geometry, geometry
 from exitwave.recon.direct.image import DirectImage
-from exitwave.recon.live import CubeState, LiveMoments, LivePhase, counted, live_phase
+from exitwave.recon.direct.linear import LINEAR, UNSHIFTED
+from exitwave.recon.live import CubeState, LivePhase, counted
+from exitwave.recon.live.choice import Choice, Executor, Live, choose, live_executor
 from exitwave.recon.options import Quantities, ReconstructOptions
 from exitwave.signal import frc, ring_ssnr
 
 PHASE = "phase"
+ENGINES: Mapping[str, tuple[str, ...] | None] = {"cube": None, "moments": ("icom",), "shifts": ("parallax", "flipped-parallax"),
+                                                "guides": tuple(m for m in LINEAR if m not in UNSHIFTED)}
 STATUS = {"complete": 0, "stopped": 3, "broken": 4}
 LOG, PICTURE = "log.jsonl", "phase.png"
 
@@ -38,7 +44,8 @@ LOG, PICTURE = "log.jsonl", "phase.png"
 @record
 class Watching:
     """What is watched for and where it goes: `views` a folder for pictures and the log, `keep` every picture under a number of its own,
-    `recording` a file of events, `seconds` after which it ends, `png` the last picture with spectrum and transfer."""
+    `recording` a file of events, `seconds` after which it ends, the `engine` and the folder where its
+    guide functions are kept (`library`), `png` the last picture with spectrum and transfer."""
 
     outputs: Outputs
     views: str | None
@@ -47,6 +54,8 @@ class Watching:
     recording: str | None
     seconds: float | None
     halves: bool
+    engine: Literal["auto", "cube", "moments", "shifts", "guides"]
+    library: str | None
     budget: int
     force: bool
     as_json: bool
@@ -57,13 +66,21 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
         file: Mapping[str, Any]) -> int:
     """Watch to the end; the exit status."""
     source = source_of(where, flags, file)
+    if w.recording is not None and not source.sends_events:
+        raise InputError("a recording holds events, and this source sends frames", got=source.name, remedy="leave out --record")
     known = overridden(layered(source.calibration, beside.calibration), **optics)
     mask = beside.alive(source.shape[2:])
     alive = source.alive if mask is None else mask if source.alive is None else mask & source.alive
     require(known, options.method)
     optics_of_scan = geometry(known, source.shape, None if alive is None else torch.from_numpy(alive))
-    accumulator = accumulator_of(options.method, optics_of_scan, options.upsample, known, halves=w.halves, memory=w.budget)
+    rate = flags.rate if flags.rate is not None and source.sends_events else 0.0
+    choice = chosen(optics_of_scan, options, w, rate)
+    accumulator = accumulator_of(choice.executor, optics_of_scan, options.method, options.upsample, known, halves=w.halves, memory=w.budget,
+                                 library=w.library)
+    if not w.as_json:
+        click.echo(choice.why, err=True)
     recipe = {**recipe_of(options.method, options.upsample, known, w.budget, alive), "verb": "live"}
+    w = replace(w, engine=choice.executor)
     recorder = _recorder(source, known, w)
     log = _Log(w, known)
     try:
@@ -77,17 +94,33 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
     return _finish(ended, recipe, known, optics_of_scan, accumulator, input_told(source, w.recording, w.making.hashed), source.name, w)
 
 
-def accumulator_of(method: str, g: Geometry, upsample: int, known: Calibration, *, halves: bool, memory: int) -> LivePhase | LiveMoments:
-    """What adds up a method's image: moments for iCOM, else the count cube.
+def chosen(g: Geometry, options: ReconstructOptions, w: Watching, events_per_s: float) -> Choice:
+    """The executor, the one that was asked for or the one that the cost model takes.
 
     Raises:
-        InputError: a method that no stream can have.
+        InputError: one that does not make this method's image.
+        MemoryBudgetError: none fits.
+    """
+    if w.engine == "auto":
+        return choose(g, options.method, upsample=options.upsample, memory_bytes=w.budget, events_per_s=events_per_s, threads=threads())
+    makes = ENGINES[w.engine]
+    if makes is not None and options.method not in makes:
+        raise InputError(f"--engine {w.engine} does not make {options.method}", expected=", ".join(makes), remedy="leave it out: the best is chosen")
+    return Choice(executor=w.engine, why=f"{w.engine}: as asked", memory_bytes=0, events_per_s=0.0, view_s=0.0, keeps_up=True)
+
+
+def accumulator_of(engine: Executor, g: Geometry, method: str, upsample: int, known: Calibration, *, halves: bool, memory: int,
+                   library: str | None = None) -> Live:
+    """What adds up a method's image.
+
+    Raises:
+        InputError, MemoryBudgetError: as `exitwave.recon.live.choice.live_executor`.
     """
     gain = float(known.counts_per_electron.value or 1.0)
-    if method == "icom":
-        return LiveMoments(g=g, upsample=upsample, dispersion=gain, counts_per_electron=gain)
-    made = live_phase(g, method, upsample=upsample, sets=2 if halves else 1)
-    return LivePhase(cube=made.cube, g=g, method=method, upsample=upsample, dispersion=gain, counts_per_electron=gain, memory_bytes=memory)
+    choice = Choice(executor=engine, why="", memory_bytes=0, events_per_s=0.0, view_s=0.0, keeps_up=True)
+    made = live_executor(choice, g, method, upsample=upsample, random_halves=halves, memory_bytes=memory,
+                         cache_dir=None if library is None else Path(library))
+    return replace(made, dispersion=gain, counts_per_electron=gain)
 
 
 def merge(paths: tuple[str, ...], outputs: Outputs, *, budget: int, force: bool, as_json: bool) -> int:
@@ -99,23 +132,24 @@ def merge(paths: tuple[str, ...], outputs: Outputs, *, budget: int, force: bool,
     known, shape = _calibration_in(recipe), tuple(int(n) for n in recipe["shape"])
     alive = _alive_in(recipe, shape)
     g = geometry(known, shape, None if alive is None else torch.from_numpy(alive))  # type: ignore[arg-type]
-    accumulator = accumulator_of(str(recipe["method"]), g, int(recipe["upsample"]), known, halves=bool(recipe["halves"]), memory=budget)
+    accumulator = accumulator_of(recipe["engine"], g, str(recipe["method"]), int(recipe["upsample"]), known, halves=bool(recipe["halves"]),
+                                 memory=budget)
     whole = merged_parts(parts, {PHASE: accumulator})
     ended = Ended(status="complete", because="", seconds=0.0, events=whole.events, frames=0, looks=0, rejected={}, states=whole.states,
                   results={PHASE: accumulator.finish(whole.states[PHASE])}, lacking={})
-    w = Watching(outputs=outputs, views=None, keep=False, every_s=1.0, recording=None, seconds=None, halves=bool(recipe["halves"]), budget=budget,
-                 force=force, as_json=as_json, making=Making())
+    w = Watching(outputs=outputs, views=None, keep=False, every_s=1.0, recording=None, seconds=None, halves=bool(recipe["halves"]),
+                 engine=recipe["engine"], library=None, budget=budget, force=force, as_json=as_json, making=Making())
     told = InputFile(path=str(recipe["source"]), bytes=0, unhashed=f"merged from {', '.join(map(os.path.basename, paths))}", options={})
-    kept = {name: value for name, value in recipe.items() if name not in ("share", "shape", "source", "halves")}
+    kept = {name: value for name, value in recipe.items() if name not in ("share", "shape", "source", "halves", "engine")}
     return _finish(ended, kept, known, g, accumulator, told, f"{len(paths)} parts", w)
 
 
 def _recorder(source: Source, known: Calibration, w: Watching) -> Recorder | None:
     if w.recording is None:
         return None
-    if not source.sends_events:
-        raise InputError("a recording holds events, and this source sends frames", got=source.name, remedy="leave out --record")
-    return Recorder(w.recording, Packing(frame=source.shape[2:], scan=source.shape[:2], calibration=known.as_json()), force=w.force)
+    energy = getattr(getattr(source.stream, "packing", None), "energy", "time over threshold, units of 25 ns" if "energy" in source.columns else "")
+    return Recorder(w.recording, Packing(frame=source.shape[2:], scan=source.shape[:2], columns=source.columns, energy=energy,
+                                        calibration=known.as_json()), force=w.force)
 
 
 class _Log:
@@ -175,18 +209,18 @@ def quantity(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _finish(ended: Ended, recipe: Mapping[str, Any], known: Calibration, g: Geometry, accumulator: LivePhase | LiveMoments, told: InputFile,
-            name: str, w: Watching) -> int:
+def _finish(ended: Ended, recipe: Mapping[str, Any], known: Calibration, g: Geometry, accumulator: Live, told: InputFile, name: str,
+            w: Watching) -> int:
     if PHASE not in ended.results:
         raise InputError(f"{name} gave no image: {ended.lacking.get(PHASE, 'nothing came')}", got=_sums(ended), remedy=ended.because or None)
     started = perf_counter()
     image = ended.results[PHASE]
     one, other = (half.double() for half in image.halves)
     done = Reconstructed(image=image, geometry=g, calibration=known, rings=frc(one, other, image.pitch_A), ssnr=ring_ssnr(one, other, image.pitch_A),
-                         seconds=ended.seconds, asked=Quantities(halves="counts" if w.halves and recipe["method"] != "icom" else "pixels"))
+                         seconds=ended.seconds, asked=Quantities(halves="counts" if w.halves and w.engine != "moments" else "pixels"))
     live = {"status": ended.status, "because": ended.because, "events": ended.events, "frames": ended.frames, "looks": ended.looks,
-            "rejected": dict(ended.rejected)}
-    data = Dataset4D(frames=_frames_of(accumulator, ended.states[PHASE]), calibration=known, origin={"path": told.path})
+            "rejected": dict(ended.rejected), "engine": w.engine, "approximation": image.approximation}
+    data = Dataset4D(frames=_frames_of(accumulator, ended.states[PHASE], (*g.scan.shape, *g.frame)), calibration=known, origin={"path": told.path})
     making = Making(started=w.making.started, hashed=w.making.hashed, about=w.making.about, known=told, facts=Facts())
     lacking = save_direct(done, data, recipe, w.outputs, force=w.force, making=making, more={"live": live})
     if w.views and not w.outputs.png:
@@ -210,11 +244,11 @@ def _sums(ended: Ended) -> str:
     return f"{what}, {ended.status}"
 
 
-def _frames_of(accumulator: LivePhase | LiveMoments, state: Any) -> Any:
-    """The counts as a scan where the state holds them (moments do not)."""
+def _frames_of(accumulator: Live, state: Any, shape: tuple[int, int, int, int]) -> Any:
+    """The counts as a scan where the state holds them (only the cube does)."""
     if isinstance(accumulator, LivePhase) and isinstance(state, CubeState):
         return counted(accumulator.cube, state, fill="none")
-    return _NoFrames(state.shape)
+    return _NoFrames(shape)
 
 
 class _NoFrames:
@@ -231,11 +265,11 @@ class _NoFrames:
         Raises:
             InputError: always.
         """
-        raise InputError("moments keep no frames")
+        raise InputError("this engine keeps no frames")
 
 
 def _save_part(ended: Ended, recipe: Mapping[str, Any], flags: StreamFlags, source: Source, w: Watching) -> int:
-    more = {"share": flags.share, "shape": source.shape, "source": source.path, "halves": w.halves}
+    more = {"share": flags.share, "shape": source.shape, "source": source.path, "halves": w.halves, "engine": w.engine}
     write_part(w.outputs.result, Part(recipe={**recipe, **more}, states=ended.states, events=ended.events), w.force)
     index, of = flags.share
     if w.as_json:

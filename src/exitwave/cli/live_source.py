@@ -20,6 +20,7 @@ from exitwave.io.streams.sparse import FourDCameraStream, RawCsrStream
 from exitwave.live import FrameReplay, Paced, ShareOf
 
 SPARSE = {"raw_csr": RawCsrStream, "fourd_camera": FourDCameraStream}  # files that hold electrons rather than frames
+TPX3_COLUMNS, CLUSTERED = {"time_ns": "<i8", "energy": "<u4"}, {"subpixel": "<f4"}
 ADDRESSES, CAMERAS = ("tcp://", "tcp-listen://"), ("merlin://", "simplon://")
 
 
@@ -46,7 +47,8 @@ class StreamFlags:
 
 @record
 class Source:
-    """A stream with its whole shape (Ry, Rx, ky, kx), and what its origin tells of calibration and dead pixels; `path` is a file's, or ""."""
+    """A stream with its whole shape (Ry, Rx, ky, kx), and what its origin tells of calibration and dead pixels; `path` is a file's, or "".
+    `columns` of its events beyond position and pixel, as a recording keeps them."""
 
     stream: LiveStream
     shape: tuple[int, int, int, int]
@@ -55,6 +57,7 @@ class Source:
     name: str
     path: str
     sends_events: bool
+    columns: Mapping[str, str]
 
 
 def source_of(where: str, flags: StreamFlags, file: Mapping[str, Any]) -> Source:
@@ -73,7 +76,7 @@ def source_of(where: str, flags: StreamFlags, file: Mapping[str, Any]) -> Source
     lists = SPARSE.get(str(data.origin.get("reader", "")))
     stream = FrameReplay(data.frames) if lists is None else lists(path)
     made = Source(stream=stream, shape=data.shape, calibration=data.calibration, alive=data.origin.get("alive"), name=where,
-                  path=path, sends_events=lists is not None)
+                  path=path, sends_events=lists is not None, columns={})
     return _paced(made, flags)
 
 
@@ -88,7 +91,9 @@ def _events(where: str, flags: StreamFlags) -> Source:
     if flags.scan_shape is not None and scan != flags.scan_shape:
         raise InputError(f"{where} is a scan of another shape", expected=f"--scan-shape {scan[0]},{scan[1]}", got=f"{flags.scan_shape}")
     path = "" if where.startswith(ADDRESSES) else os.path.abspath(where)
-    return Source(stream=stream, shape=(*scan, *stream.frame), calibration=known, alive=None, name=where, path=path, sends_events=True)
+    columns = TPX3_COLUMNS | (CLUSTERED if flags.cluster else {}) if packing is None else packing.columns
+    return Source(stream=stream, shape=(*scan, *stream.frame), calibration=known, alive=None, name=where, path=path, sends_events=True,
+                  columns=columns)
 
 
 def _camera(where: str, flags: StreamFlags) -> Source:
@@ -102,7 +107,7 @@ def _camera(where: str, flags: StreamFlags) -> Source:
     else:
         stream = simplon_stream(f"tcp://{address}", order, wait_s=flags.wait_s, **({} if flags.idle_s is None else {"idle_s": flags.idle_s}))
     return Source(stream=stream, shape=(*flags.scan_shape, *stream.frame), calibration=Calibration(), alive=getattr(stream, "alive", None),
-                  name=where, path="", sends_events=False)
+                  name=where, path="", sends_events=False, columns={})
 
 
 def lines_in(flags: StreamFlags) -> LineScan | None:

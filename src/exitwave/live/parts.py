@@ -13,11 +13,15 @@ from exitwave.io.store import creating, reading
 from exitwave.recon.live.canvas import Canvas
 from exitwave.recon.live.cube import CubeState
 from exitwave.recon.live.detectors import DetectorState
+from exitwave.recon.live.guided import GuidedState
+from exitwave.recon.live.layout import Layout
 from exitwave.recon.live.moments import MomentState
 from exitwave.recon.live.reach import Reach
+from exitwave.recon.live.rim import Rim
+from exitwave.recon.live.shifted import Cells, ShiftedState
 
 KIND = "counted part of a stream"
-STATES = (Canvas, CubeState, DetectorState, MomentState, Reach)
+STATES = (Canvas, Cells, CubeState, DetectorState, GuidedState, Layout, MomentState, Reach, Rim, ShiftedState)
 
 
 @record

@@ -1,6 +1,6 @@
 """exitwave live: phase images while the scan runs."""
 
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -33,6 +33,9 @@ class Share(click.ParamType):
 @click.option("--every", "every_s", type=Unit("s"), default=1.0, show_default=True, help="Seconds from one look to the next.")
 @click.option("--record", "recording", type=Output("recording"), help="Keep the events in a file that is only added to.")
 @click.option("--halves/--no-halves", default=True, show_default=True, help="Random half sets, for a correlation with every look.")
+@click.option("--engine", type=click.Choice(["auto", "cube", "moments", "shifts", "guides"]), default="auto", show_default=True,
+              help="How events are added up; auto takes what fits memory and rate, and says why.")
+@click.option("--library", type=click.Path(file_okay=False), help="Folder where guide functions are kept for the next time.")
 @click.option("--upsample", type=int, help="Image pixels per scan step.  [default: 1]")
 @click.option("--seconds", type=Unit("s"), help="Stop after so long.")
 @click.option("--rate", type=float, help="Replay a file at so many events (or frames) a second.  [default: as fast as possible]")
@@ -64,6 +67,8 @@ def command(
     every_s: float,
     recording: str | None,
     halves: bool,
+    engine: Literal["auto", "cube", "moments", "shifts", "guides"],
+    library: str | None,
     upsample: int | None,
     seconds: float | None,
     recipe: str | None,
@@ -103,7 +108,7 @@ def command(
     asked, known = asked_of(recipe, sets, {"method": method, "upsample": upsample})
     check_outputs(flags.force, output, png, tiff, recording)
     w = Watching(outputs=Outputs(result=output, png=png, tiff=tiff), views=views, keep=keep, every_s=every_s, recording=recording, seconds=seconds,
-                 halves=halves, budget=begin(flags.threads, flags.memory), force=flags.force, as_json=flags.as_json,
+                 halves=halves, engine=engine, library=library, budget=begin(flags.threads, flags.memory), force=flags.force, as_json=flags.as_json,
                  making=Making(hashed=not no_hash, about=about_of(about)))
     scan = flags.file["scan_shape"]
     stream = StreamFlags(scan_shape=scan, **typed)
