@@ -75,7 +75,9 @@ def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return tree
 
 
-def test_files_of_events_and_replayed_scans_give_the_dense_image(scan: Path, events: Path, dense: np.ndarray, tmp_path: Path) -> None:
+def test_files_of_events_and_replayed_scans_give_the_dense_image(
+    scan: Path, events: Path, dense: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     views = tmp_path / "views"
     shown = ["--views", str(views), "--every", "0.05 s", "--rate", "6e5", "--keep", "--png", str(tmp_path / "a.png")]
     assert live(events, tmp_path / "a.h5", *shown) == 0
@@ -91,6 +93,9 @@ def test_files_of_events_and_replayed_scans_give_the_dense_image(scan: Path, eve
     assert same(phase_in(tmp_path / "b.h5"), dense)
     assert live(events, tmp_path / "c.h5", "--recipe", str(tmp_path / "a.h5")) == 0  # a result is a recipe
     assert same(phase_in(tmp_path / "c.h5"), dense)
+    capsys.readouterr()
+    assert run(["rerun", str(tmp_path / "a.h5"), "-o", str(tmp_path / "d.h5")]) == 2
+    assert f"exitwave live {events} --headless --recipe" in capsys.readouterr().err
 
 
 def test_a_microscope_on_a_real_connection(scan: Path, dense: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from exitwave.cli.saving import save_direct, title_of
 from exitwave.cli.session import Outputs, begin, emit, peak_bytes, progress
 from exitwave.cli.told import Making
 from exitwave.cli.work import direct
-from exitwave.core import FormatError, record
+from exitwave.core import FormatError, InputError, record
 from exitwave.data import Dataset4D
 from exitwave.io import Result, read_result
 from exitwave.io import open as open_scan
@@ -92,8 +92,12 @@ def repeatable(result: Result, what: str) -> tuple[InputFile, Mapping[str, Any]]
 
     Raises:
         FormatError: it says too little.
+        InputError: it was watched live.
     """
     told, verb = result.provenance.get("input"), result.recipe.get("verb")
+    if verb == "live" and isinstance(told, InputFile):
+        again = f"exitwave live {told.path} --headless --recipe {what} -o OUTPUT" if told.bytes else "it was not recorded: next time pass --record"
+        raise InputError(f"{what} was watched live", expected="a result of exitwave reconstruct or fuse", remedy=again)
     lacking = [name for name in LIKE.get(str(verb), ()) if name not in result.recipe]
     if not isinstance(told, InputFile) or verb not in LIKE or lacking:
         raise FormatError(f"{what} does not say how it was made", expected="a result of exitwave reconstruct or fuse, schema 2 or later",
