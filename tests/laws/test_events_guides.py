@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from exitwave.core import aberrations
 from exitwave.core.errors import InputError, MemoryBudgetError
 from exitwave.data import ArrayFrames, EventChunk, FrameChunk
 from exitwave.flow import accumulate_events
@@ -20,7 +21,7 @@ from exitwave.recon.live.guides import Guides, half_widths, make_guides
 from tests.generic import worst
 from tests.laws.test_events_cube import counts as many
 from tests.laws.test_events_cube import cut, events_of, half_way, live, serpentine, stream
-from tests.weak import EXTENT_A, ODD, image, poisson, scanned, white
+from tests.weak import image, poisson, scanned, white
 
 ALL = (10**6, 10**6)
 RIDGE = 0.01
@@ -175,13 +176,31 @@ def test_the_stated_error_is_the_true_one(method: str, dose: float) -> None:
         assert found.approximation == pytest.approx(true, rel=0.2), (half_width, true)
 
 
+def test_stencils_lie_where_their_guides_are() -> None:
+    """A point on its own pixel's shift: the same windows a few steps away, or at the mirrored shift, have missed it."""
+    g = replace(fine()[1], aberrations=aberrations({"C10_A": 350.0, "C12_A": 90.0, "phi12_deg": 30.0}))
+    full, cut_off = (make_guides(g, "parallax", half_width=w, finite_pixels=False) for w in (ALL, (6, 5)))
+    whole = np.stack([np.roll(s, tuple(c), (0, 1)) for s, c in zip(full.stencils, full.corner, strict=True)])
+
+    def kept(corner: np.ndarray) -> float:
+        y, x = (corner[:, axis, None] + np.arange(cut_off.size[axis]) for axis in (0, 1))
+        return float((whole[np.arange(len(whole))[:, None, None], y[:, :, None] % 45, x[:, None, :] % 48] ** 2).sum())
+
+    here = kept(cut_off.corner)
+    assert here == pytest.approx(float((cut_off.stencils**2).sum()), rel=1e-5)
+    assert here + float(cut_off.lost.sum()) == pytest.approx(float((whole**2).sum()), rel=0.02)  # but for the Nyquist frequency of even sides
+    moved = [cut_off.corner + move for move in ((9, 0), (-9, 0), (0, 9), (0, -9))]
+    assert here > 0.95 * float((whole**2).sum())
+    assert all(kept(corner) < 0.6 * here for corner in (*moved, -cut_off.corner - cut_off.size))
+
+
 def test_the_geometry_says_how_far_guides_reach() -> None:
-    g = replace(fine()[1], focal_spread_A=0.0)
-    y, x = half_widths(g, 2)
-    assert (y - 4) / (x - 4) == pytest.approx(45 / 48, abs=0.1)
-    assert EXTENT_A > 0 and ODD["C10_A"] > 0
-    narrow, wide = (make_guides(g, "ssb", half_width=w).lost.sum() for w in ((3, 3), (6, 6)))
-    assert wide < 0.7 * narrow
+    """Twice the shift at the rim, 2 C10 alpha for defocus alone, in fine pixels of either pitch, or half a shift less."""
+    g = replace(fine()[1], aberrations=aberrations({"C10_A": -400.0}))
+    furthest = 400 * g.beam.wavelength_A * float(torch.linalg.vector_norm(g.k_invA[g.bright()], dim=1).max())
+    for method, times in (("parallax", 2), ("wdd", 2), ("ssb", 1.5)):
+        for found, pitch in zip(half_widths(g, 2, method), g.scan.pitch_A, strict=True):
+            assert found == np.ceil(2 * times * furthest / pitch) + 4
 
 
 # Scans half done

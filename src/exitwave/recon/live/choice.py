@@ -79,7 +79,7 @@ def choose(g: Geometry, method: str, *, upsample: int = 1, field: Field | None =
 
 def _guides(g: Geometry, method: str, upsample: int, canvas: tuple[int, int], half_width: tuple[int, int] | None, phases: int, pixels: int,
             threads: int) -> tuple[Executor, int, float, float, str]:
-    size, parts = stencil_size(canvas, half_width or half_widths(g, upsample)), 2 if method == "wdd" else 1
+    size, parts = stencil_size(canvas, half_width or half_widths(g, upsample, method)), 2 if method == "wdd" else 1
     samples = size[0] * size[1] * parts
     needed = 4 * pixels * samples * (phases**2 + 2) + 24 * parts * canvas[0] * canvas[1]
     return ("guides", needed, ADD_RATE * min(2, threads) / samples, parts * canvas[0] * canvas[1] / PLANE_RATE,

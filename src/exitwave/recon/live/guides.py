@@ -18,6 +18,7 @@ from exitwave.recon.direct.linear import OPTIMAL, Filter, Linear, full_response,
 from exitwave.recon.live.field import phase_shift
 
 SPARE = 4  # fine pixels of a half-width beyond the geometric reach
+CENTRES = {"ssb": 0.5, "obf": 0.5, "lsq": 0.5}  # of a pixel's shift; others lie around the shift itself
 LANES = 8  # rows are as long as vectors of floats
 LARGEST_GRID = 512  # fine pixels along an axis that guides are made on, where the canvas is larger
 
@@ -79,11 +80,15 @@ class Cut:
     grid: Geometry
 
 
-def half_widths(g: Geometry, upsample: int) -> tuple[int, int]:
-    """The half-width (y, x) in fine pixels that residual guides need: twice the largest shift, 2 C10 alpha for defocus, and a few more."""
+def half_widths(g: Geometry, upsample: int, method: str = "wdd") -> tuple[int, int]:
+    """The half-width (y, x) in fine pixels that the geometry gives guides of a method, and a few more.
+
+    A pixel's shift reaches C10 alpha for defocus, and guides fill the probe's disk of that radius around the scan position, with a point at the
+    shift. Those of SSB and the optimal methods are cut around half of the shift and reach 3/2 C10 alpha from there, others around all of it, and 2.
+    """
     one = linear(g, "parallax")
-    furthest = float(torch.linalg.vector_norm(one.shift_A, dim=1).max())
-    y, x = (ceil(2 * furthest * upsample / pitch) + SPARE for pitch in g.scan.pitch_A)
+    furthest = (1 + CENTRES.get(method, 1.0)) * float(torch.linalg.vector_norm(one.shift_A, dim=1).max())
+    y, x = (ceil(furthest * upsample / pitch) + SPARE for pitch in g.scan.pitch_A)
     return y, x
 
 
@@ -107,7 +112,7 @@ def make_guides(g: Geometry, method: str, *, upsample: int = 1, half_width: tupl
     if (half_width is not None and min(half_width) < 1) or not 1 <= phases <= 16:
         raise InputError("guides need a half-width of at least a pixel, and 1 to 16 sub-pixel phases", got=f"{half_width}, {phases} phases")
     canvas = (g.scan.shape[0] * upsample, g.scan.shape[1] * upsample)
-    size = stencil_size(canvas, half_width or half_widths(g, upsample))
+    size = stencil_size(canvas, half_width or half_widths(g, upsample, method))
     grid = replace(g, scan=type(g.scan)(shape=_grid(canvas, size, upsample), pitch_A=g.scan.pitch_A))
     one = linear(grid, method, upsample=upsample, finite_pixels=finite_pixels, ridge=ridge, dtype=dtype)
     item, m, table = 8 if dtype == torch.complex128 else 4, len(one.pixels), _table(canvas, size)
@@ -117,7 +122,7 @@ def make_guides(g: Geometry, method: str, *, upsample: int = 1, half_width: tupl
                                 got=f"{needed / 1e6:.4g} MB: {m} pixels, {size[0]} x {size[1]} samples, {phases**2} phases",
                                 remedy=f"raise the memory to {needed / 0.75e6 + 1:.0f} MB, or use the count cube")
     pitch = torch.tensor(g.scan.pitch_A, dtype=torch.float64) / upsample
-    corner = torch.ceil(one.shift_A / pitch - torch.tensor(size, dtype=torch.float64) / 2).to(torch.int64)
+    corner = torch.ceil(one.shift_A * CENTRES.get(method, 1.0) / pitch - torch.tensor(size, dtype=torch.float64) / 2).to(torch.int64)
     made = _made(one, Cut(size=size, corner=corner, grid=grid), canvas, phases, memory_bytes // 4)
     if method not in OPTIMAL and one.filter is None:
         return made

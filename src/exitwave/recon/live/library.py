@@ -15,7 +15,7 @@ from exitwave.recon.direct.linear import Filter
 from exitwave.recon.direct.normal import tiles_of
 from exitwave.recon.live.guides import Guides, make_guides
 
-VERSION = 2  # of what a recipe makes; another one makes other files
+VERSION = 3  # of what a recipe makes; another one makes other files
 ARRAYS = ("pixels", "light", "counted", "stencils", "corner", "power", "lost", "ctf", "ctf_lost")
 MOST_BYTES = 4 * 2**30
 
