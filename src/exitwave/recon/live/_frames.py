@@ -165,18 +165,12 @@ def _add_last(flat, at, n, alive, of, pairs, to):
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_sums(pairs, odds, pair_sums, odd_sums, n, to):
-    for x in range(n):
-        j = to + np.uint64(x)
-        pair_sums[j] += pairs[j]
-        odd_sums[j] += odds[j]
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_second(second, pair_sums, n, to):
-    for x in range(n):
-        j = to + np.uint64(x)
-        second[j] += pair_sums[j]
+def _add_sums(pairs, odds, pair_sums, odd_sums, second):
+    for k in range(len(pairs)):
+        pair_sums[k] += pairs[k]
+        odd_sums[k] += odds[k]
+    for k in range(len(pairs)):
+        second[k] += pair_sums[k]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -231,9 +225,8 @@ def frame_moments(flat, shape, alive, turned, on, first, last, room, sums, total
                 _add_live(flat, at, nx, alive, of, pairs, odds, to)
             else:
                 _add_rows(flat, at, nx, pairs, odds, to)
-            if m > 1:
-                _add_sums(pairs, odds, pair_sums, odd_sums, nx, to)
-                _add_second(second, pair_sums, nx, to)
+            if m > 1 and m & 1 == 0:  # both pairs of four rows are in
+                _add_sums(pairs, odds, pair_sums, odd_sums, second)
         sums[i] = 0
         for c in range(2):
             _halves(pairs, odds, pair_sums, turned, nx, c, sums, i)
