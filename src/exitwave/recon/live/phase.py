@@ -28,7 +28,9 @@ NOT_LINEAR = frozenset({"wiener", "wdd"})
 
 @record
 class LivePhase:
-    """Accumulator whose view is `exitwave.recon.direct.reconstruct` of the events so far, bit for bit what that makes of the same counts as frames.
+    """Accumulator whose view is `exitwave.recon.direct.reconstruct` of the events so far, bit for bit what that makes of the same counts as frames
+    (obf, lsq, wiener and icom to rounding). Weights and transfers are computed at the first view and kept for the next, for the two geometries looked
+    at last and as far as they fit into half of the memory; a first view therefore takes longer.
 
     The state depends on the cube's pixels only: a second `LivePhase` with other aberrations, rotation, method or upsampling views the same state.
     While the scan runs, positions that it has not reached have the mean pattern of the others (`fill`); the noise is that of the counts there are.
