@@ -217,6 +217,30 @@ def test_a_growing_recording_is_followed(events: Path, dense: np.ndarray, tmp_pa
     assert same(phase_in(tmp_path / "a.h5"), dense)
 
 
+def test_frames_that_are_being_written_are_followed(scan: Path, dense: np.ndarray, tmp_path: Path) -> None:
+    frames, recipe = exitwave.io.open(str(scan)).frames.read(0, 460), str(scan.with_name("dense.h5"))
+    path = tmp_path / "growing.npy"
+    np.save(path, frames.reshape(20, 23, *frames.shape[1:]))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 3])
+
+    def write() -> None:
+        time.sleep(0.2)
+        with path.open("ab") as file:
+            file.write(data[len(data) // 3 :])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert live(path, tmp_path / "a.h5", "--follow", "--recipe", recipe) == 0
+    writer.join(20)
+    assert same(phase_in(tmp_path / "a.h5"), dense)
+    (tmp_path / "bare.bin").write_bytes(frames.tobytes())
+    layout = ["--shape", f"460,{frames.shape[1]},{frames.shape[2]}", "--dtype", str(frames.dtype), "--scan-shape", "20,23"]
+    bare = ["--follow", *layout, "--idle-s", "1 s"]
+    assert live(tmp_path / "bare.bin", tmp_path / "b.h5", "--recipe", recipe, *bare) == 0
+    assert same(phase_in(tmp_path / "b.h5"), dense)
+
+
 @pytest.mark.parametrize(("args", "words"), [
     (["nowhere.ewe", "--headless", "--method", "obf"], "no file"),
     (["{events}", "--method", "obf"], "--headless"),

@@ -13,6 +13,7 @@ from exitwave.data import Calibration, LiveStream, calibration_from_json
 from exitwave.io.provenance import InputFile, hash_of
 from exitwave.io.streams import Clustering, LineScan, open_events, ticks
 from exitwave.io.streams.frame_order import FrameScan
+from exitwave.io.streams.growing import GrowingFrames, GrowingHdf5, follow_npy, follow_raw
 from exitwave.io.streams.merlin import merlin_stream
 from exitwave.io.streams.recognise import LOOK, kind_of
 from exitwave.io.streams.simplon import simplon_stream
@@ -67,6 +68,8 @@ def source_of(where: str, flags: StreamFlags, file: Mapping[str, Any]) -> Source
         InputError: no such file, nobody at the address, a scan shape that is missing or that the source contradicts.
         FormatError: nothing that can be read.
     """
+    if flags.follow and (where.endswith(".npy") or "::" in where or (file.get("shape") and file.get("dtype"))):
+        return _paced(_growing(where, flags, file), flags)
     if where.startswith(ADDRESSES) or flags.follow or _is_events(where):
         return _paced(_events(where, flags), flags)
     if where.startswith(CAMERAS):
@@ -96,11 +99,16 @@ def _events(where: str, flags: StreamFlags) -> Source:
                   columns=columns)
 
 
+def _order(flags: StreamFlags) -> FrameScan:
+    rows, columns = flags.scan_shape or (0, 0)
+    return FrameScan(rows=rows, columns=columns, flyback=flags.flyback_frames, serpentine=flags.serpentine)
+
+
 def _camera(where: str, flags: StreamFlags) -> Source:
     if flags.scan_shape is None:
         raise InputError("a camera does not say how large the scan is", remedy="pass --scan-shape Ry,Rx")
     kind, _, address = where.partition("://")
-    order = FrameScan(rows=flags.scan_shape[0], columns=flags.scan_shape[1], flyback=flags.flyback_frames, serpentine=flags.serpentine)
+    order = _order(flags)
     stream: LiveStream
     if kind == "merlin":
         stream = merlin_stream(f"tcp://{address}", order, wait_s=flags.wait_s, idle_s=flags.idle_s)
@@ -108,6 +116,25 @@ def _camera(where: str, flags: StreamFlags) -> Source:
         stream = simplon_stream(f"tcp://{address}", order, wait_s=flags.wait_s, **({} if flags.idle_s is None else {"idle_s": flags.idle_s}))
     return Source(stream=stream, shape=(*flags.scan_shape, *stream.frame), calibration=Calibration(), alive=getattr(stream, "alive", None),
                   name=where, path="", sends_events=False, columns={})
+
+
+def _growing(where: str, flags: StreamFlags, file: Mapping[str, Any]) -> Source:
+    """Frames of a file that is still being written."""
+    path, _, inside = where.partition("::")
+    idle_s = 10.0 if flags.idle_s is None else flags.idle_s
+    order = None if flags.scan_shape is None else _order(flags)
+    stream: GrowingFrames | GrowingHdf5
+    if inside:
+        stream = GrowingHdf5(path, inside, order, idle_s)
+    elif where.endswith(".npy"):
+        stream = follow_npy(path, order, idle_s)
+    else:
+        stream = follow_raw(path, tuple(file["shape"])[-2:], file["dtype"], order, idle_s=idle_s)
+    scan = stream.scan
+    if scan is None:
+        raise InputError(f"{where} does not say how large the scan is", remedy="pass --scan-shape Ry,Rx")
+    return Source(stream=stream, shape=(*scan, *stream.frame), calibration=Calibration(), alive=None, name=where, path=os.path.abspath(path),
+                  sends_events=False, columns={})
 
 
 def lines_in(flags: StreamFlags) -> LineScan | None:
