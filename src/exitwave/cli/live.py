@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -81,14 +82,15 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
         click.echo(choice.why, err=True)
     recipe = {**recipe_of(options.method, options.upsample, known, w.budget, alive), "verb": "live"}
     w = replace(w, engine=choice.executor)
-    recorder = _recorder(source, known, w)
     log = _Log(w, known)
+    recorder = _recorder(source, known, w)
     try:
         ended = watch(source.stream, {PHASE: accumulator}, source.shape, every_s=w.every_s, show=log.show, recording=recorder, until_s=w.seconds)
     finally:
-        if recorder is not None:
-            recorder.close()
+        unclosed = _closed(recorder)
         log.close()
+    if unclosed and not w.as_json:
+        click.echo(f"exitwave: {unclosed}", err=True)
     if flags.share[1] > 1:
         return _save_part(ended, recipe, flags, source, w)
     return _finish(ended, recipe, known, optics_of_scan, accumulator, input_told(source, w.recording, w.making.hashed), source.name, w)
@@ -152,6 +154,16 @@ def _recorder(source: Source, known: Calibration, w: Watching) -> Recorder | Non
                                         calibration=known.as_json()), force=w.force)
 
 
+def _closed(recorder: Recorder | None) -> str:
+    """Close a recording; what kept it from being complete, in a sentence, since the image is not to be lost for it."""
+    try:
+        if recorder is not None:
+            recorder.close()
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 class _Log:
     """A line for each look, in a file and on the terminal, and the picture."""
 
@@ -162,8 +174,12 @@ class _Log:
         self.events, self.seconds = 0, 0.0
         self.file: TextIO | None = None
         if w.views:
-            os.makedirs(w.views, exist_ok=True)
-            self.file = open(os.path.join(w.views, LOG), "a", encoding="utf-8")  # noqa: SIM115 - closed by close
+            try:
+                os.makedirs(w.views, exist_ok=True)
+                self.file = open(os.path.join(w.views, LOG), "a", encoding="utf-8")  # noqa: SIM115 - closed by close
+            except OSError as error:
+                raise InputError(f"{w.views} cannot be written to", got=error.strerror or str(error),
+                                 remedy="name another folder for --views") from error
 
     def show(self, look: Look) -> None:
         """Called by the thread that looks."""
@@ -193,7 +209,8 @@ class _Log:
     def close(self) -> None:
         """The log ends."""
         if self.file is not None:
-            self.file.close()
+            with suppress(OSError):
+                self.file.close()
 
 
 def resolution_of(image: DirectImage) -> float | None:

@@ -157,8 +157,9 @@ def _paced(source: Source, flags: StreamFlags) -> Source:
     if flags.rate is not None:
         stream = Paced(stream, flags.rate)
     if flags.share[1] > 1:
-        if not source.path:
-            raise InputError("shares are for files: a connection cuts its bytes anew each time", remedy="let the sender feed two connections instead")
+        if not source.path or flags.follow:
+            raise InputError("shares are for files that are whole: others are cut anew each time they are read",
+                             remedy="let the sender feed two connections")
         stream = ShareOf(stream, *flags.share)
     return replace(source, stream=stream)
 

@@ -23,6 +23,8 @@ LOOK_S = 0.05  # how long an idle loop sleeps at most
 class Recording(Protocol):
     """Where events are kept: `exitwave.io.streams.Recorder`, or anything like it."""
 
+    events: int  # that are in it
+
     def write(self, chunk: EventChunk) -> None: ...
     def flush(self) -> None: ...
 
@@ -71,8 +73,8 @@ def watch(
 
     Chunks are taken in by a thread of their own, at most `waiting_bytes` ahead: beyond that the sender waits, nothing is dropped here. Looks are made
     by another thread from a copy of the states; one that takes longer than `every_s` delays the next one only. `recording` gets every chunk of events
-    before it is added and is flushed at every look; where it fails the watching goes on, and the sentence is a reason in `rejected`. `until_s` ends
-    it early, as Ctrl-C does, with what there is. A source that fails ends it as "broken"; nothing that was added is lost.
+    before it is added and is flushed at every look; where it fails, or a look cannot be shown, the watching goes on, and the sentence is a reason in
+    `rejected`. `until_s` ends it early, as Ctrl-C does, with what there is. A source that fails ends it as "broken"; nothing that was added is lost.
 
     Raises:
         InputError: no accumulator, or one that does not fit the shape.
@@ -108,8 +110,8 @@ class _Job:
         self.stream, self.accumulators, self.show, self.recording = stream, accumulators, show, recording
         self.states = {name: one.start(shape) for name, one in accumulators.items()}
         self.events = self.frames = self.chunks = self.looks = 0
-        self.unrecorded = 0
-        self.failed_recording = ""
+        self.failed_recording = self.failed_look = ""
+        self.failed_looks = 0
         self._room, self._stopped = _Room(waiting_bytes), threading.Event()
         self._intake = threading.Thread(target=self._take_in, name="exitwave-intake", daemon=True)
         self._viewer = ThreadPoolExecutor(1, thread_name_prefix="exitwave-look")
@@ -154,15 +156,12 @@ class _Job:
         self.chunks += 1
 
     def _record(self, chunk: EventChunk) -> None:
-        if self.recording is None:
-            return
-        if self.failed_recording:
-            self.unrecorded += len(chunk)
+        if self.recording is None or self.failed_recording:
             return
         try:
             self.recording.write(chunk)
         except ExitwaveError as error:
-            self.failed_recording, self.unrecorded = str(error), len(chunk)
+            self.failed_recording = str(error)
 
     def look(self, seconds: float) -> bool:
         """Begin a look, unless one is still being made."""
@@ -179,13 +178,18 @@ class _Job:
     def _show(self, before: Look, states: Mapping[str, Any]) -> None:
         begun = monotonic()
         views, lacking = _made({name: (one.view, states[name]) for name, one in self.accumulators.items()})
-        self.show(Look(**{**_fields(before), "views": views, "lacking": lacking, "view_s": monotonic() - begun}))
+        try:
+            self.show(Look(**{**_fields(before), "views": views, "lacking": lacking, "view_s": monotonic() - begun}))
+        except (ExitwaveError, OSError) as error:  # a picture that a full disk does not take is nothing to lose a scan for
+            self.failed_look, self.failed_looks = str(error), self.failed_looks + 1
 
     def rejected(self) -> dict[str, int]:
         """By reason: what the source, the accumulators and the recording did not use."""
         found = dict(self.stream.rejected)
-        if self.unrecorded:
-            found[f"events that were not recorded ({self.failed_recording})"] = self.unrecorded
+        if self.recording is not None and self.failed_recording:
+            found[f"events that were not recorded ({self.failed_recording})"] = self.events - self.recording.events
+        if self.failed_looks:
+            found[f"looks that could not be shown ({self.failed_look})"] = self.failed_looks
         for state in self.states.values():
             told = getattr(state, "rejected", None)
             for name, words in (("off_scan", "events on no scan position"), ("off_frame", "events outside the detector")):

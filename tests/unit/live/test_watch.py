@@ -151,6 +151,17 @@ def test_a_recording_that_stops_is_told_and_the_watching_goes_on() -> None:
     assert ended.rejected["events that were not recorded (the disk is full)"] == 27
 
 
+def test_a_picture_that_cannot_be_written_loses_no_scan() -> None:
+    def full(look: Look) -> None:
+        raise OSError(28, "No space left on device")
+
+    chunks = [electrons(30, 1), electrons(20, 2)]
+    ended = watch(Told(chunks), {"cube": CUBE}, SHAPE, every_s=0.0, show=full)
+    assert ended.status == "complete" and np.array_equal(ended.results["cube"].counts, counts_of(chunks))
+    (reason,) = [reason for reason in ended.rejected if "No space left" in reason]
+    assert ended.rejected[reason] == ended.looks >= 1
+
+
 def test_no_more_waits_than_there_is_room_for() -> None:
     room, stopped, most = _Room(12_000), threading.Event(), []
     chunks = [electrons(20, i) for i in range(40)]  # 160 bytes each, and what a chunk itself takes
