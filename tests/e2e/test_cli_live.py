@@ -163,7 +163,7 @@ def test_a_sender_that_dies_leaves_the_image_of_what_had_come(events: Path, tmp_
 
         sender = threading.Thread(target=serve)
         sender.start()
-        assert live(f"tcp://127.0.0.1:{server.getsockname()[1]}", tmp_path / "a.h5", "--json") == 0
+        assert live(f"tcp://127.0.0.1:{server.getsockname()[1]}", tmp_path / "a.h5", "--json") == 4
         sender.join(20)
     found = told(capsys)["metrics"]["live"]
     assert 0 < found["events"] < len(data) // 48 and found["rejected"]["streams that ended without saying so"] == 1
@@ -186,7 +186,8 @@ def test_a_watcher_that_is_killed_leaves_its_recording(events: Path, tmp_path: P
     sent = np.concatenate([chunk.pixel for chunk in open_events(events).chunks()])
     assert len(kept) > 1e4 and np.array_equal(kept, sent[: len(kept)])
     assert not (tmp_path / "a.h5").exists()
-    assert live(recording, tmp_path / "again.h5") == 0
+    assert live(recording, tmp_path / "again.h5") == 4  # it says that it is not complete
+    assert exitwave.io.open(str(recording)).frames.read(0, 460).sum() == len(kept)  # and is a scan all the same
 
 
 def test_ctrl_c_ends_with_a_result(events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +256,8 @@ def test_frames_that_are_being_written_are_followed(scan: Path, dense: np.ndarra
     (["{events}", "--headless", "--method", "obf", "--dark", "x.npy"], "corrections"),
     (["{events}", "--headless", "--method", "obf", "--every", "0 s"], "--every"),
     (["{events}", "--headless", "--method", "obf", "--rate", "-1"], "rate"),
+    (["{events}", "--headless", "--method", "obf", "--seconds", "-1"], "--seconds"),
+    (["{events}", "--headless", "--method", "obf", "--force", "--record", "{events}"], "what is read"),
 ])
 def test_mistakes_are_one_sentence(
     args: list[str], words: str, scan: Path, events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

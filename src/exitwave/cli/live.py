@@ -21,6 +21,7 @@ from exitwave.cli.told import Making, threads
 from exitwave.cli.words import reach_in_words
 from exitwave.cli.work import Reconstructed, recipe_of, require
 from exitwave.core import InputError, record
+from exitwave.core.seeds import DEFAULT_SEED
 from exitwave.data import Calibration, Dataset4D, calibration_from_json
 from exitwave.io.nxem import Facts
 from exitwave.io.provenance import InputFile
@@ -30,7 +31,7 @@ from exitwave.plot.quick import quick_picture
 from exitwave.recon.direct.geometry import Geometry, geometry
 from exitwave.recon.direct.image import DirectImage
 from exitwave.recon.direct.linear import LINEAR, UNSHIFTED
-from exitwave.recon.live import CubeState, LivePhase, counted
+from exitwave.recon.live import CubeState, LiveMoments, LivePhase, counted
 from exitwave.recon.live.choice import Choice, Executor, Live, choose, live_executor
 from exitwave.recon.options import Quantities, ReconstructOptions
 from exitwave.signal import frc, ring_ssnr
@@ -69,6 +70,7 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
     source = source_of(where, flags, file)
     if w.recording is not None and not source.sends_events:
         raise InputError("a recording holds events, and this source sends frames", got=source.name, remedy="leave out --record")
+    _check_apart(source, w)
     known = overridden(layered(source.calibration, beside.calibration), **optics)
     mask = beside.alive(source.shape[2:])
     alive = source.alive if mask is None else mask if source.alive is None else mask & source.alive
@@ -77,7 +79,7 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
     rate = flags.rate if flags.rate is not None and source.sends_events else 0.0
     choice = chosen(optics_of_scan, options, w, rate)
     accumulator = accumulator_of(choice.executor, optics_of_scan, options.method, options.upsample, known, halves=w.halves, memory=w.budget,
-                                 library=w.library)
+                                 library=w.library, share=flags.share[0])
     if not w.as_json:
         click.echo(choice.why, err=True)
     recipe = {**recipe_of(options.method, options.upsample, known, w.budget, alive), "verb": "live"}
@@ -86,14 +88,28 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
     recorder = _recorder(source, known, w)
     try:
         ended = watch(source.stream, {PHASE: accumulator}, source.shape, every_s=w.every_s, show=log.show, recording=recorder, until_s=w.seconds)
+    except BaseException:
+        _closed(recorder, complete=False)
+        raise
     finally:
-        unclosed = _closed(recorder)
         log.close()
-    if unclosed and not w.as_json:
-        click.echo(f"exitwave: {unclosed}", err=True)
+    unclosed = _closed(recorder, complete=ended.status == "complete")
+    if unclosed:
+        ended = replace(ended, rejected={**ended.rejected, f"recordings that were not closed ({unclosed})": 1})
     if flags.share[1] > 1:
         return _save_part(ended, recipe, flags, source, w)
     return _finish(ended, recipe, known, optics_of_scan, accumulator, input_told(source, w.recording, w.making.hashed), source.name, w)
+
+
+def _check_apart(source: Source, w: Watching) -> None:
+    """Refuse an output that is the source.
+
+    Raises:
+        InputError: naming it.
+    """
+    for path in (w.recording, w.outputs.result, w.outputs.png, w.outputs.tiff):
+        if path and source.path and os.path.exists(path) and os.path.samefile(path, source.path):
+            raise InputError(f"{path} is what is read", remedy="name another output")
 
 
 def chosen(g: Geometry, options: ReconstructOptions, w: Watching, events_per_s: float) -> Choice:
@@ -112,8 +128,8 @@ def chosen(g: Geometry, options: ReconstructOptions, w: Watching, events_per_s: 
 
 
 def accumulator_of(engine: Executor, g: Geometry, method: str, upsample: int, known: Calibration, *, halves: bool, memory: int,
-                   library: str | None = None) -> Live:
-    """What adds up a method's image.
+                   library: str | None = None, share: int = 0) -> Live:
+    """What adds up a method's image. Each `share` of a stream deals its halves out by a seed of its own.
 
     Raises:
         InputError, MemoryBudgetError: as `exitwave.recon.live.choice.live_executor`.
@@ -122,7 +138,10 @@ def accumulator_of(engine: Executor, g: Geometry, method: str, upsample: int, kn
     choice = Choice(executor=engine, why="", memory_bytes=0, events_per_s=0.0, view_s=0.0, keeps_up=True)
     made = live_executor(choice, g, method, upsample=upsample, random_halves=halves, memory_bytes=memory,
                          cache_dir=None if library is None else Path(library))
-    return replace(made, dispersion=gain, counts_per_electron=gain)
+    made = replace(made, dispersion=gain, counts_per_electron=gain)
+    if isinstance(made, LivePhase):
+        return replace(made, cube=replace(made.cube, seed=DEFAULT_SEED + share))
+    return made if isinstance(made, LiveMoments) else replace(made, seed=DEFAULT_SEED + share)
 
 
 def merge(paths: tuple[str, ...], outputs: Outputs, *, budget: int, force: bool, as_json: bool) -> int:
@@ -137,8 +156,9 @@ def merge(paths: tuple[str, ...], outputs: Outputs, *, budget: int, force: bool,
     accumulator = accumulator_of(recipe["engine"], g, str(recipe["method"]), int(recipe["upsample"]), known, halves=bool(recipe["halves"]),
                                  memory=budget)
     whole = merged_parts(parts, {PHASE: accumulator})
-    ended = Ended(status="complete", because="", seconds=0.0, events=whole.events, frames=0, looks=0, rejected={}, states=whole.states,
-                  results={PHASE: accumulator.finish(whole.states[PHASE])}, lacking={})
+    view = accumulator.finish if whole.status == "complete" else accumulator.view
+    ended = Ended(status=whole.status, because=whole.because, seconds=0.0, events=whole.events, frames=whole.frames, looks=0,
+                  rejected=whole.rejected, states=whole.states, results={PHASE: view(whole.states[PHASE])}, lacking={})
     w = Watching(outputs=outputs, views=None, keep=False, every_s=1.0, recording=None, seconds=None, halves=bool(recipe["halves"]),
                  engine=recipe["engine"], library=None, budget=budget, force=force, as_json=as_json, making=Making())
     told = InputFile(path=str(recipe["source"]), bytes=0, unhashed=f"merged from {', '.join(map(os.path.basename, paths))}", options={})
@@ -154,11 +174,13 @@ def _recorder(source: Source, known: Calibration, w: Watching) -> Recorder | Non
                                         calibration=known.as_json()), force=w.force)
 
 
-def _closed(recorder: Recorder | None) -> str:
-    """Close a recording; what kept it from being complete, in a sentence, since the image is not to be lost for it."""
+def _closed(recorder: Recorder | None, *, complete: bool) -> str:
+    """Close a recording, with the mark of a complete one where it is. What the disk refused, in a sentence: the image is not to be lost for it."""
     try:
-        if recorder is not None:
+        if recorder is not None and complete:
             recorder.close()
+        elif recorder is not None:
+            recorder.end()
     except InputError as error:
         return str(error)
     return ""
@@ -201,7 +223,7 @@ class _Log:
             words = f"{look.seconds:.1f} s, {quantity(counts)} {'events' if look.events else 'frames'}"
             quick_picture(os.path.join(self.w.views, name), single(image.image), image.pitch_A, words)
         if not self.w.as_json:
-            lost = sum(look.rejected.values())
+            lost = sum(number for reason, number in look.rejected.items() if reason.startswith(("events", "frames", "electrons", "hits")))
             reach = f"{resolution:.3g} A" if resolution else "every ring" if image is not None else "no image yet"
             more = f"  {quantity(lost)} not used" if lost else ""
             click.echo(f"{look.seconds:8.1f} s  {quantity(counts):>8}  {quantity(rate):>8}/s  {reach}{more}", err=True)
@@ -241,7 +263,8 @@ def _finish(ended: Ended, recipe: Mapping[str, Any], known: Calibration, g: Geom
     making = Making(started=w.making.started, hashed=w.making.hashed, about=w.making.about, known=told, facts=Facts())
     lacking = save_direct(done, data, recipe, w.outputs, force=w.force, making=making, more={"live": live})
     if w.views and not w.outputs.png:
-        picture(done, os.path.join(w.views, "last.png"), True)
+        with suppress(InputError):  # the result is there; the folder of pictures may be full
+            picture(done, os.path.join(w.views, "last.png"), True)
     if w.as_json:
         emit({**w.outputs.as_json(), "method": image.method, "seconds": ended.seconds, "metrics": {**done.metrics, "live": live},
               "nexus_missing": list(lacking)})
@@ -287,7 +310,8 @@ class _NoFrames:
 
 def _save_part(ended: Ended, recipe: Mapping[str, Any], flags: StreamFlags, source: Source, w: Watching) -> int:
     more = {"share": flags.share, "shape": source.shape, "source": source.path, "halves": w.halves, "engine": w.engine}
-    write_part(w.outputs.result, Part(recipe={**recipe, **more}, states=ended.states, events=ended.events), w.force)
+    write_part(w.outputs.result, Part(recipe={**recipe, **more}, states=ended.states, events=ended.events, frames=ended.frames,
+                                         status=ended.status, because=ended.because, rejected=ended.rejected), w.force)
     index, of = flags.share
     if w.as_json:
         emit({"output": os.path.abspath(w.outputs.result), "share": [index + 1, of], "events": ended.events, "status": ended.status})

@@ -154,13 +154,13 @@ def lines_in(flags: StreamFlags) -> LineScan | None:
 
 def _paced(source: Source, flags: StreamFlags) -> Source:
     stream = source.stream
-    if flags.rate is not None:
-        stream = Paced(stream, flags.rate)
     if flags.share[1] > 1:
         if not source.path or flags.follow:
             raise InputError("shares are for files that are whole: others are cut anew each time they are read",
                              remedy="let the sender feed two connections")
         stream = ShareOf(stream, *flags.share)
+    if flags.rate is not None:
+        stream = Paced(stream, flags.rate)
     return replace(source, stream=stream)
 
 

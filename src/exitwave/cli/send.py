@@ -34,6 +34,11 @@ def run(file: str, *, kind: str, address: str, rate: float | None, speed: float 
         InputError: a file that cannot be sent like this, an address that is taken, nobody who connects.
     """
     parse_address(address)
+    for flag, value in (("--rate", rate), ("--dwell-s", dwell_s), ("--wait-s", wait_s)):
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"{flag} must be positive", got=value)
+    if kind != "events" and (speed is not None or loops > 1):
+        raise InputError("--speed and --loops are for events", got=f"--as {kind}", remedy="leave them out")
     if kind != "events":
         frames(exitwave.io.open(file), kind, address, rate, wait_s, as_json)
         return
@@ -94,7 +99,7 @@ def receiver(address: str, wait_s: float, quiet: bool) -> Iterator[socket.socket
         try:
             peer, _ = server.accept()
         except TimeoutError as error:
-            raise InputError("nobody connected", expected=f"a receiver within {wait_s:g} s") from error
+            raise InputError("nobody connected", expected=f"a receiver within {wait_s:g} s", remedy="start it, or pass a longer --wait-s") from error
     peer.settimeout(None)
     with peer:
         yield peer
@@ -128,7 +133,7 @@ def _until_sent(sent: Callable[[], int], wanted: int, wait_s: float) -> float:
             last, since = now, time.monotonic()
         if time.monotonic() - since > wait_s:
             if begun is None:
-                raise InputError("nobody connected", expected=f"a receiver within {wait_s:g} s")
+                raise InputError("nobody connected", expected=f"a receiver within {wait_s:g} s", remedy="start it, or pass a longer --wait-s")
             break
         time.sleep(LOOK_S)
     return time.monotonic() - (begun or time.monotonic())

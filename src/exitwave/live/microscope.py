@@ -51,7 +51,7 @@ class Microscope:
             if counts.min(initial=0) < 0:
                 raise InputError("counts below zero are no electrons", got=int(counts.min()))
             row, pixel = np.nonzero(counts)
-            many = counts[row, pixel]
+            many = counts[row, pixel].astype(np.int64)
             position, pixel = np.repeat(row + start, many), np.repeat(pixel, many)
             within = generator_at(self.seed, start).integers(0, self.dwell_ns, len(position))
             time = position * self.dwell_ns + within

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import field
 from functools import reduce
 from typing import Any
 
@@ -20,17 +21,23 @@ from exitwave.recon.live.reach import Reach
 from exitwave.recon.live.rim import Rim
 from exitwave.recon.live.shifted import Cells, ShiftedState
 
+ENDS = ("complete", "stopped", "broken")  # the worst last
 KIND = "counted part of a stream"
 STATES = (Canvas, Cells, CubeState, DetectorState, GuidedState, Layout, MomentState, Reach, Rim, ShiftedState)
 
 
 @record
 class Part:
-    """`recipe`: what was asked, which parts of one scan share but for their share; `states` by the names of their accumulators; `events` in it."""
+    """`recipe`: what was asked, which parts of one scan share but for their share; `states` by the names of their accumulators; `events` and
+    `frames` in it; how it ended, as `exitwave.live.watch.Ended` says."""
 
     recipe: Mapping[str, Any]
     states: Mapping[str, Any]
     events: int
+    frames: int = 0
+    status: str = "complete"
+    because: str = ""
+    rejected: Mapping[str, int] = field(default_factory=dict)
     schema: int = 1
 
 
@@ -54,7 +61,8 @@ def read_part(path: str | os.PathLike[str]) -> Part:
     """
     with reading(path) as root:
         if root.attrs.get("exitwave_kind") != KIND or "part" not in root:
-            raise FormatError(f"{os.fspath(path)} is no counted part of a stream", expected="a file of exitwave live --part")
+            raise FormatError(f"{os.fspath(path)} is no counted part of a stream", expected="a file of exitwave live --part",
+                              remedy="make the parts first")
         found = read_record(root["part"], (Part, *STATES))
     if not isinstance(found, Part):
         raise FormatError(f"{os.fspath(path)} is no counted part of a stream", got=type(found).__name__)
@@ -81,5 +89,7 @@ def merged_parts(parts: Mapping[str, Part], accumulators: Mapping[str, EventAccu
         raise InputError("these are not all shares of a stream, each once", expected=" ".join(f"{i + 1}/{n}" for i, n in wanted),
                          got=" ".join(f"{i + 1}/{n}" for i, n in shares))
     states = {key: reduce(accumulator.merge, [part.states[key] for part in parts.values()]) for key, accumulator in accumulators.items()}
-    first = next(iter(parts.values()))
-    return Part(recipe={**plain[0], "share": (0, 1)}, states=states, events=sum(part.events for part in parts.values()), schema=first.schema)
+    worst = max(parts.values(), key=lambda part: ENDS.index(part.status))
+    rejected = {reason: max(part.rejected.get(reason, 0) for part in parts.values()) for part in parts.values() for reason in part.rejected}
+    return Part(recipe={**plain[0], "share": (0, 1)}, states=states, events=sum(part.events for part in parts.values()),
+                frames=sum(part.frames for part in parts.values()), status=worst.status, because=worst.because, rejected=rejected)

@@ -1,10 +1,11 @@
 """One thread takes a stream in, one adds it up, one looks at what there is: no look holds the stream back."""
 
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from time import monotonic
 from typing import Any, Protocol, runtime_checkable
@@ -13,9 +14,13 @@ from exitwave.core import record
 from exitwave.core.errors import ExitwaveError, InputError
 from exitwave.data import Chunk, EventChunk, FrameChunk, LiveStream
 from exitwave.flow import EventAccumulator
+from exitwave.io.streams.frame_order import UNCLOSED as UNCLOSED_FRAMES
+from exitwave.io.streams.packed_stream import UNCLOSED
 
 WAITING_BYTES = 128 * 2**20  # of chunks that may wait to be added up; then the sender has to wait
 CHUNK_ITSELF = 1024  # bytes of a chunk beside its columns
+EARLY = (UNCLOSED, UNCLOSED_FRAMES)  # sources that stopped in the middle say so among what they rejected
+PATIENCE_S = 2.0  # for the intake to notice that it is over
 LOOK_S = 0.05  # how long an idle loop sleeps at most
 
 
@@ -49,8 +54,8 @@ class Look:
 
 @record
 class Ended:
-    """How a stream ended: "complete"; "stopped" by the one who watched; or "broken" with the sentence that says why (`because`). `states` and
-    `results` by the names of the accumulators (a result that cannot be made is missing, `lacking` says why)."""
+    """How a stream ended: "complete"; "stopped" by the one who watched; or "broken" with the sentence that says why (`because`): the source failed or
+    ended in the middle. `states` and `results` by the names of the accumulators (a result that cannot be made is missing, `lacking` says why)."""
 
     status: str
     because: str
@@ -86,20 +91,45 @@ def watch(
     due = begun + every_s
     status, because = "complete", ""
     try:
-        for chunk in job.incoming(begun, until_s):
-            job.take(chunk)
-            now = monotonic()
-            if now >= due and job.look(now - begun):
-                due = max(due + every_s, now)
-        if until_s is not None and monotonic() - begun >= until_s:
-            status = "stopped"
+        with _stop_asked() as asked:
+            for chunk in job.incoming(begun, until_s, asked):
+                job.take(chunk)
+                now = monotonic()
+                if now >= due and job.look(now - begun):
+                    due = max(due + every_s, now)
+            if not job.over:
+                status = "stopped"
+                job.drain()
+        early = [reason for reason in stream.rejected if reason in EARLY]
+        if early and status == "complete":
+            status, because = "broken", early[0]
     except KeyboardInterrupt:
         status = "stopped"
-    except ExitwaveError as error:
-        status, because = "broken", str(error)
+    except (ExitwaveError, MemoryError) as error:
+        status, because = "broken", str(error) or "the memory is full"
     finally:
         job.close()
     return job.ended(status, because, monotonic() - begun)
+
+
+@contextmanager
+def _stop_asked() -> Iterator[threading.Event]:
+    """Ctrl-C as a flag, so that no chunk is left half added or half recorded; a second one interrupts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Job:
@@ -116,26 +146,35 @@ class _Job:
         self._intake = threading.Thread(target=self._take_in, name="exitwave-intake", daemon=True)
         self._viewer = ThreadPoolExecutor(1, thread_name_prefix="exitwave-look")
         self._looking: Future[None] | None = None
+        self.over = False
 
-    def incoming(self, begun: float, until_s: float | None) -> Iterator[Chunk | None]:
+    def incoming(self, begun: float, until_s: float | None, asked: threading.Event) -> Iterator[Chunk | None]:
         """Chunks as the intake has them; None where there is none at the moment."""
         self._intake.start()
-        while until_s is None or monotonic() - begun < until_s:
+        while not asked.is_set() and (until_s is None or monotonic() - begun < until_s):
             got = self._room.get(LOOK_S)
             if isinstance(got, _End):
+                self.over = True
                 if got.error is not None:
                     raise got.error
                 return
             yield got
+
+    def drain(self) -> None:
+        """Add what has come and waits, and take in no more."""
+        self._stopped.set()
+        self._intake.join(timeout=PATIENCE_S)
+        while (got := self._room.get(0.0)) is not None and not isinstance(got, _End):
+            self.take(got)
 
     def _take_in(self) -> None:
         error: Exception | None = None
         chunks = self.stream.chunks()
         try:
             for chunk in chunks:
+                if len(chunk):
+                    self._room.put(chunk, self._stopped)
                 if self._stopped.is_set():
-                    break
-                if len(chunk) and not self._room.put(chunk, self._stopped):
                     break
         except Exception as failed:  # noqa: BLE001 - handed to the thread that can tell a person
             error = failed
@@ -180,7 +219,7 @@ class _Job:
         views, lacking = _made({name: (one.view, states[name]) for name, one in self.accumulators.items()})
         try:
             self.show(Look(**{**_fields(before), "views": views, "lacking": lacking, "view_s": monotonic() - begun}))
-        except (ExitwaveError, OSError) as error:  # a picture that a full disk does not take is nothing to lose a scan for
+        except (ExitwaveError, OSError, MemoryError) as error:  # a picture that a full disk does not take is nothing to lose a scan for
             self.failed_look, self.failed_looks = str(error), self.failed_looks + 1
 
     def rejected(self) -> dict[str, int]:
@@ -202,7 +241,7 @@ class _Job:
         with suppress(ExitwaveError):
             self._flush()
         self._viewer.shutdown(wait=True)
-        self._intake.join(timeout=2.0)
+        self._intake.join(timeout=PATIENCE_S)
 
     def ended(self, status: str, because: str, seconds: float) -> Ended:
         self._raise_failed_look()
@@ -237,20 +276,18 @@ class _Room:
         self._ready: queue.SimpleQueue[Chunk | _End] = queue.SimpleQueue()
         self._changed = threading.Condition()
 
-    def put(self, chunk: Chunk, stopped: threading.Event) -> bool:
+    def put(self, chunk: Chunk, stopped: threading.Event) -> None:
+        """Wait for room, unless `stopped`: what has come is kept."""
         size = _bytes_of(chunk)
         with self._changed:
-            while self.waiting and self.waiting + size > self.most:
-                if stopped.is_set():
-                    return False
+            while self.waiting and self.waiting + size > self.most and not stopped.is_set():
                 self._changed.wait(0.1)
             self.waiting += size
         self._ready.put(chunk)
-        return True
 
     def get(self, wait_s: float) -> "Chunk | _End | None":
         try:
-            got = self._ready.get(timeout=wait_s)
+            got = self._ready.get(timeout=wait_s) if wait_s else self._ready.get_nowait()
         except queue.Empty:
             return None
         if not isinstance(got, _End):
@@ -270,8 +307,8 @@ def _made(asked: Mapping[str, tuple[Callable[[Any], Any], Any]]) -> tuple[dict[s
     for name, (make, state) in asked.items():
         try:
             views[name] = make(state)
-        except ExitwaveError as error:
-            lacking[name] = str(error)
+        except (ExitwaveError, MemoryError) as error:
+            lacking[name] = str(error) or "the memory is full"
     return views, lacking
 
 

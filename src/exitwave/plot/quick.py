@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from exitwave.io import writing
 from exitwave.plot.figures import PHASE_MAP, length_text, nice
 
-SIDE, STRIP, TEXT, MARGIN = 512, 30, 15, 10  # px: the shorter side at least, the strip below, its letters, their distance from the edge
+SIDE, MOST, STRIP, TEXT, MARGIN = 512, 4096, 30, 15, 10  # px: the shorter side at least, the longer at most, the strip below, its letters
 
 
 def quick_picture(path: str | os.PathLike[str], image: np.ndarray, pitch_A: tuple[float, float], told: str, limits: tuple[float, float] | None = None,
@@ -28,7 +28,8 @@ def quick_picture(path: str | os.PathLike[str], image: np.ndarray, pitch_A: tupl
     levels = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
     pixels = (mpl.colormaps[PHASE_MAP](levels, bytes=True))[..., :3]
     finest = min(pitch_A)
-    times = max(1, ceil(SIDE / min(n * p / finest for n, p in zip(image.shape, pitch_A, strict=True))))
+    sides = [n * p / finest for n, p in zip(image.shape, pitch_A, strict=True)]
+    times = max(1, min(ceil(SIDE / min(sides)), int(MOST / max(sides))))
     ny, nx = (round(n * p / finest * times) for n, p in zip(image.shape, pitch_A, strict=True))
     canvas = Image.new("RGB", (nx, ny + STRIP), "white")
     canvas.paste(Image.fromarray(pixels).resize((nx, ny), Image.Resampling.NEAREST), (0, 0))

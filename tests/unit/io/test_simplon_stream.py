@@ -183,7 +183,8 @@ def test_over_a_real_socket() -> None:
         parts = stream.chunks()
         first = next(parts)
     rest = list(parts)  # the sender has hung up
-    assert len(first) + sum(map(len, rest)) == 6 and stream.ending.endswith("fell silent after 6 of 24 frames.")
+    came = len(first) + sum(map(len, rest))  # what was still on its way when it hung up is lost
+    assert 1 <= came <= 6 and stream.ending.endswith(f"fell silent after {came} of 24 frames.")
 
 
 def test_without_pyzmq_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

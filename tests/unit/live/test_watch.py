@@ -10,6 +10,7 @@ import pytest
 from exitwave.core import FormatError, InputError
 from exitwave.core.seeds import generator_at
 from exitwave.data import Chunk, EventChunk, FrameChunk, LiveStream
+from exitwave.io.streams.packed_stream import UNCLOSED
 from exitwave.live.watch import Look, _End, _Room, watch
 from exitwave.recon.live import CountCube
 
@@ -132,6 +133,34 @@ def test_it_can_be_stopped_early() -> None:
     assert ended.status == "stopped" and ended.events == int(ended.results["cube"].counts.sum()) + ended.rejected.get("events on no scan position", 0)
 
 
+def test_what_has_come_is_added_before_it_stops() -> None:
+    seen = threading.Event()
+
+    class Slow(CountCube):
+        def add(self, state: Any, chunk: Chunk) -> Any:
+            assert seen.wait(20)
+            return super().add(state, chunk)
+
+    chunks = [electrons(30, i) for i in range(6)]
+
+    def forever() -> None:
+        seen.set()
+        threading.Event().wait(0.3)
+
+    ended = watch(Told([*chunks, forever, *[forever] * 40]), {"cube": Slow(pixels=np.arange(18))}, SHAPE, until_s=0.2)
+    assert ended.status == "stopped" and np.array_equal(ended.results["cube"].counts, counts_of(chunks))
+
+
+def test_a_source_that_ends_in_the_middle_is_broken() -> None:
+    class Cut(Told):
+        @property
+        def rejected(self) -> Mapping[str, int]:
+            return {UNCLOSED: 1}
+
+    ended = watch(Cut([electrons(5)]), {"cube": CUBE}, SHAPE)
+    assert (ended.status, ended.because) == ("broken", UNCLOSED) and ended.events == 5
+
+
 def test_a_recording_that_stops_is_told_and_the_watching_goes_on() -> None:
     class Full:
         def __init__(self) -> None:
@@ -168,7 +197,7 @@ def test_no_more_waits_than_there_is_room_for() -> None:
 
     def put() -> None:
         for chunk in chunks:
-            assert room.put(chunk, stopped)
+            room.put(chunk, stopped)
             most.append(room.waiting)
         room.end(None)
 
@@ -181,6 +210,7 @@ def test_no_more_waits_than_there_is_room_for() -> None:
     thread.join(5)
     assert [len(chunk) for chunk in got] == [20] * 40 and 1000 < max(most) <= 12_000 and room.waiting == 0
     full = _Room(100)
-    assert full.put(electrons(1000), stopped)  # one that is larger than all the room goes alone
+    full.put(electrons(1000), stopped)  # one that is larger than all the room goes alone
     stopped.set()
-    assert not full.put(electrons(1), stopped)
+    full.put(electrons(1), stopped)  # what has come is kept
+    assert [len(item) for item in (full.get(0.0), full.get(0.0)) if isinstance(item, EventChunk)] == [1000, 1] and full.get(0.0) is None

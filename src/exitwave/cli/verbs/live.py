@@ -97,6 +97,8 @@ def command(
 
     if not headless:
         raise InputError("the live page is not there yet", remedy="pass --headless for pictures, a log and a result")
+    if seconds is not None and not seconds > 0:
+        raise InputError("--seconds is how long to watch", expected="more than 0 s", got=seconds)
     if every_s <= 0:
         raise InputError("--every is a time between looks", expected="more than 0 s", got=every_s)
     names = ("wait_s", "idle_s", "rate", "follow", "share", "dwell_s", "flyback_s", "serpentine", "line_input", "falling", "cluster",

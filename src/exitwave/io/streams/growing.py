@@ -92,7 +92,10 @@ def follow_raw(path: str | os.PathLike[str], frame: tuple[int, int], dtype: str,
     Raises:
         InputError: no frames of that shape or type.
     """
-    stored = np.dtype(dtype)
+    try:
+        stored = np.dtype(dtype)
+    except TypeError as error:
+        raise InputError(f"no type of numbers is called {dtype!r}", expected="uint16, <u2, float32 and so on") from error
     if stored.kind not in "buif" or min(frame) < 1 or min(offset, gap) < 0:
         raise InputError("frames of bare bytes", expected="frames (ky, kx) of integers or real numbers, offset and gap of 0 or more",
                          got=f"{frame} of {dtype}, offset {offset}, gap {gap}")

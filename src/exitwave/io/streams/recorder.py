@@ -44,8 +44,8 @@ class Recorder:
     def flush(self, to_disk: bool = False) -> None:
         """Everything written so far is in the file."""
         self._spill(1)
-        if to_disk and self._file is not None:
-            os.fsync(self._file)
+        if to_disk:
+            self._synced()
 
     def close(self) -> None:
         """Flush, mark the recording as complete, and sync it to the disk."""
@@ -53,7 +53,7 @@ class Recorder:
             return
         self._spill(1)
         self._put(closing(self._number), 0)
-        os.fsync(self._file)
+        self._synced()
         self._stop()
 
     def __enter__(self) -> "Recorder":
@@ -63,10 +63,23 @@ class Recorder:
         if failed is None:
             self.close()
             return
+        self.end()
+
+    def end(self) -> None:
+        """Flush and end without the mark of a complete recording: of a scan that was stopped or broke off."""
         try:
             self.flush()
         finally:
             self._stop()
+
+    def _synced(self) -> None:
+        if self._file is None:
+            return
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise InputError(f"the recording {self.path} may not outlive this machine: the disk did not confirm it", got=error.strerror or str(error),
+                             remedy="its events can be read now: copy it") from error
 
     def _opened(self, force: bool) -> int:
         if os.path.exists(self.path) and not force:

@@ -30,7 +30,7 @@ class Pace:
 
     def __post_init__(self) -> None:
         given = [value for value in (self.events_per_s, self.speed) if value is not None]
-        if len(given) > 1 or min(given, default=1.0) <= 0 or (self.loops is not None and self.loops < 1):
+        if len(given) > 1 or not min(given, default=1.0) > 0 or (self.loops is not None and self.loops < 1):
             raise InputError("a replay has one rate > 0 and at least one loop", got=f"{self.events_per_s}, {self.speed}, {self.loops} loops")
 
 
