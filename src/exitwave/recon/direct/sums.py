@@ -15,7 +15,7 @@ from exitwave.recon.direct.overlap import Aperture
 from exitwave.recon.direct.stack import spectra
 from exitwave.recon.direct.weights import WHOLE_DETECTOR, Weight, transfer, weight_named
 
-BLOCK_BYTES = 4 * 2**20  # weights and spectra of one block stay in cache
+BLOCK_BYTES = 2 * 2**20  # weights and spectra of one block stay in cache
 
 
 @record
