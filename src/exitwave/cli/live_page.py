@@ -1,0 +1,203 @@
+"""The live page from the command line: a source, what is known of it, a server, and what its buttons do."""
+
+import os
+import socket
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import click
+import numpy as np
+
+from exitwave.cli.asked import Known
+from exitwave.cli.live_source import Source, StreamFlags, input_told, source_of
+from exitwave.cli.saving import save_direct
+from exitwave.cli.session import Outputs, layered, overridden
+from exitwave.cli.told import Making
+from exitwave.cli.work import Reconstructed, recipe_of
+from exitwave.core import InputError, record
+from exitwave.data import Dataset4D
+from exitwave.io.nxem import Facts
+from exitwave.io.streams import Packing, Recorder
+from exitwave.live import Microscope, Paced
+from exitwave.live.page import Doing, Scene, Session, Settings, Snapshot, guard_of, scene_of, settings_for
+from exitwave.live.page.demo import Simulated
+from exitwave.live.page.demo import known as demo_known
+from exitwave.live.page.scene import MOVED, calibration_at
+from exitwave.live.page.session import whole_rows
+from exitwave.recon.calibrate import calibrate
+from exitwave.recon.live import CubeState, counted
+from exitwave.recon.options import Quantities, ReconstructOptions
+from exitwave.signal import frc, ring_ssnr
+
+DEMO, DEMO_RATE = "demo", 1.2e6
+LEAST_ROWS = 16
+
+
+@record
+class Serving:
+    """Where the page is served, whether a browser is opened, and the folder that its buttons save to."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    token: str | None = None
+    browser: bool = True
+    folder: str = "."
+
+
+def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFlags, serving: Serving, *, optics: Mapping[str, Any],
+        file: Mapping[str, Any], budget: int, making: Making) -> int:
+    """Serve the page until Ctrl-C; the exit status."""
+    server_of = _server()
+    guard_of(serving.host, 0, serving.token)  # refused before the source is opened
+    source = demo_source(flags) if where == DEMO else source_of(where, flags, file)
+    known = overridden(layered(source.calibration, beside.calibration), **optics)
+    mask = beside.alive(source.shape[2:])
+    alive = source.alive if mask is None else mask if source.alive is None else mask & source.alive
+    scene = scene_of(known, source.shape, alive, budget)
+    session = Session(scene, settings_for(scene, options.method, options.upsample), doing_of(source, where, flags, file, serving, budget, making),
+                      where if where != DEMO else "demo: a gold particle on carbon, simulated")
+    with _listening(serving) as (bound, port):
+        guard = guard_of(serving.host, port, serving.token)
+        server = server_of(session, guard, serving.host, port)
+        address = f"http://{_shown(serving.host)}:{port}/?token={guard.token}"
+        click.echo(f"the live page is at {address}  (Ctrl-C ends it)")
+        session.open()
+        try:
+            if serving.browser:
+                webbrowser.open(address)
+            with suppress(KeyboardInterrupt):
+                server.run(sockets=[bound])
+        finally:
+            session.close()
+    return 0
+
+
+def demo_source(flags: StreamFlags, frames: Simulated | None = None) -> Source:
+    """The demo as a stream of electrons, at its own pace unless one is asked for."""
+    frames = frames or Simulated()
+    stream = Paced(Microscope(frames), flags.rate or DEMO_RATE)
+    return Source(stream=stream, shape=frames.shape, calibration=demo_known(), alive=None, name=DEMO, path="", sends_events=True,
+                  columns={"time_ns": "<i8"})
+
+
+def doing_of(source: Source, where: str, flags: StreamFlags, file: Mapping[str, Any], serving: Serving, budget: int, making: Making) -> Doing:
+    """What the buttons do with this source."""
+    first = [source.stream]
+
+    def reopen() -> Any:
+        if first:
+            return first.pop()
+        return (demo_source(flags) if where == DEMO else source_of(where, flags, file)).stream
+
+    def recorded() -> tuple[Recorder, Callable[[bool], None], str]:
+        path = _named(serving.folder, "events", ".ewe")
+        recorder = Recorder(path, Packing(frame=source.shape[2:], scan=source.shape[:2], columns=source.columns, energy="",
+                                          calibration=source.calibration.as_json()))
+        return recorder, lambda complete: recorder.close() if complete else recorder.end(), path
+
+    save = partial(save_snapshot, source=source, folder=serving.folder, budget=budget, making=making)
+    return Doing(reopen=reopen, save=save, record=recorded if source.sends_events else None, calibrate=partial(calibrated, budget=budget))
+
+
+def save_snapshot(shot: Snapshot, *, source: Source, folder: str, budget: int, making: Making) -> str:
+    """A result file of what is on the screen. Its path."""
+    started, scene, image = perf_counter(), shot.scene, shot.image
+    one, other = (half.double() for half in image.halves)
+    known = calibration_at(scene, shot.settings)
+    done = Reconstructed(image=image, geometry=shot.geometry, calibration=known, rings=frc(one, other, image.pitch_A),
+                         ssnr=ring_ssnr(one, other, image.pitch_A), seconds=perf_counter() - started, asked=Quantities(halves="pixels"))
+    told = input_told(source, None, making.hashed)
+    data = Dataset4D(frames=counted(scene.cube, shot.state, fill="none"), calibration=known, origin={"path": told.path})
+    live = {"status": shot.status, "events": shot.events, "frames": shot.frames, "seconds": shot.seconds}
+    path = _named(folder, image.method.replace(" ", "-"), ".h5")
+    recipe = {**recipe_of(image.method, shot.settings.upsample, known, budget, scene.alive), "verb": "live"}
+    save_direct(done, data, recipe, Outputs(result=path), force=False, making=replace_told(making, told), more={"live": live})
+    return path
+
+
+def replace_told(making: Making, told: Any) -> Making:
+    """What a result says of its making, with where its counts came from."""
+    return Making(started=making.started, hashed=making.hashed, about=making.about, known=told, facts=Facts())
+
+
+def calibrated(scene: Scene, state: CubeState, settings: Settings, budget: int) -> tuple[Mapping[str, Any], str]:
+    """Rotation, handedness and aberrations from the rows that are done. The settings that follow, and a sentence.
+
+    Raises:
+        InputError: too few rows, or only the bright disk is counted.
+        CalibrationError: nothing stands out of the noise.
+    """
+    rows = whole_rows(state, scene)
+    if rows < LEAST_ROWS:
+        raise InputError("there are too few rows to calibrate from", expected=f"at least {LEAST_ROWS} from the first on", got=rows)
+    if not scene.whole:
+        raise InputError("only the bright disk is counted, and a calibration looks at the whole detector", remedy="raise --memory")
+    columns = scene.shape[1]
+    whole = counted(scene.cube, state, fill="none")
+    frames = replace(whole, counts=whole.counts[:, : rows * columns], shape=(rows, *scene.shape[1:]))
+    found = calibrate(Dataset4D(frames=frames, calibration=scene.calibration, origin={}), alive=scene.alive, memory_bytes=budget).calibration
+    values: dict[str, Any] = {name: _rounded(float(q.value)) for name, q in found.aberrations.items() if name in MOVED and q.value is not None}
+    values |= {"rotation_deg": _rounded(float(found.rotation_deg.value or 0.0)), "transpose": bool(found.transpose.value)}
+    c10 = found.aberrations["C10_A"]
+    more = f" ± {c10.sigma / 10:.2g}" if c10.sigma else ""
+    return values, (f"calibrated from {rows} rows: C10 {float(c10.value or 0) / 10:.4g}{more} nm, rotation {values['rotation_deg']:.4g}°"
+                    f"{', transposed' if values['transpose'] else ''}")
+
+
+def _rounded(value: float) -> float:
+    return float(np.format_float_positional(value, 6, fractional=False))
+
+
+def _named(folder: str, what: str, suffix: str) -> str:
+    """A name that is not taken, with the time in it."""
+    moment = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for more in ("", *(f"-{n}" for n in range(2, 100))):
+        path = os.path.abspath(os.path.join(folder, f"exitwave-{what}-{moment}{more}{suffix}"))
+        if not os.path.exists(path):
+            return path
+    raise InputError(f"{folder} has too many files of this moment")
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+@contextmanager
+def _listening(serving: Serving) -> Iterator[tuple[socket.socket, int]]:
+    """A socket that is bound, so that the port is known before anybody is told.
+
+    Raises:
+        InputError: the port is taken, or the host is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((serving.host, serving.port))
+        yield made, int(made.getsockname()[1])
+    except OSError as error:
+        raise InputError(f"{serving.host}:{serving.port} cannot be listened at", got=error.strerror or str(error),
+                         remedy="name another --port, or leave it out") from error
+    finally:
+        made.close()
+
+
+def _server() -> Callable[..., Any]:
+    """The server, where its packages are there.
+
+    Raises:
+        InputError: they are not.
+    """
+    try:
+        from exitwave.live.page.server import server_of
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("starlette", "uvicorn", "websockets", "anyio"):
+            raise
+        raise InputError(f"the live page needs {error.name}", remedy='pip install "exitwave[live]", or pass --headless') from error
+    return server_of

@@ -1,0 +1,192 @@
+// The page: a websocket, controls that send settings, panels that draw what comes. It keeps nothing that the server does not know, but how things look.
+import * as draw from "./draw.js";
+import { ImagePanel, PatternPanel, drawCurves, drawDetector, drawSpark, drawSpectrum } from "./panels.js";
+
+const at = (id) => document.getElementById(id);
+const METHODS = { obf: "OBF", ssb: "SSB", parallax: "parallax (tcBF)", "flipped-parallax": "parallax, flipped", lsq: "least squares", wiener: "posterior mean (Wiener)", wdd: "WDD", icom: "iCOM", dpc: "iDPC" };
+const MAP_NAMES = { magma: "magma", gray: "grey", viridis: "viridis", cividis: "cividis", RdBu_r: "blue–red", twilight_shifted: "cyclic" };
+// [setting, label, unit, Angstroms (degrees) per unit, sign, least range in units, words]
+const KNOBS = [
+  ["C10_A", "Underfocus", "nm", 10, -1, 20, (v) => v === 0 ? "in focus" : `${v < 0 ? "underfocus" : "overfocus"} ${draw.length(Math.abs(v))}`],
+  ["C12_A", "Astigmatism", "nm", 10, 1, 10], ["phi12_deg", "… its angle", "°", 1, 1, 90],
+  ["C21_A", "Coma", "nm", 10, 1, 500], ["phi21_deg", "… its angle", "°", 1, 1, 180],
+  ["rotation_deg", "Rotation", "°", 1, 1, 180],
+];
+
+const kept = JSON.parse(localStorage.getItem("exitwave") || "{}");
+const keep = (name, value) => { kept[name] = value; localStorage.setItem("exitwave", JSON.stringify(kept)); };
+let socket = null, status = {}, messages = {}, dirty = new Set(), pending = {}, waiting = 0, sent = 0, wordTimer = 0;
+const rates = [];
+
+// Theme
+const dark = () => kept.theme ? kept.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+function theme() {
+  document.documentElement.dataset.theme = dark() ? "dark" : "light";
+  at("theme").textContent = dark() ? "Light" : "Dark";
+  all();
+}
+at("theme").onclick = () => { keep("theme", dark() ? "light" : "dark"); theme(); };
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", theme);
+
+// Sending: settings are gathered for a moment, so that a slider does not send more than the server takes.
+function send(message) {
+  if (!socket || socket.readyState !== WebSocket.OPEN) return word("there is no connection to the server", true);
+  socket.send(JSON.stringify(message));
+}
+function set(values) {
+  Object.assign(pending, values);
+  Object.assign(status.settings || {}, values);
+  if (waiting) return;
+  waiting = setTimeout(() => { waiting = 0; sent = performance.now(); send({ type: "set", settings: pending }); pending = {}; }, Math.max(0, 60 - (performance.now() - sent)));
+}
+
+// Panels
+const image = new ImagePanel(at("image"), at("colours"), (text) => { at("value").textContent = text || "\u00a0"; }, (where) => set({ position: where }));
+const pattern = new PatternPanel(at("pattern"), (d) => {
+  const round = (v) => Math.round(v * 1e4) / 1e4;
+  set({ centre_y_mrad: round(d.y), centre_x_mrad: round(d.x), inner_mrad: round(d.inner), outer_mrad: round(d.outer) });
+  fields();
+});
+image.robust = kept.contrast !== "full";
+at("contrast").value = image.robust ? "robust" : "full";
+at("contrast").onchange = (e) => { image.robust = e.target.value === "robust"; keep("contrast", e.target.value); image.restyle(); };
+for (const name of draw.MAPS.slice().sort((a, b) => Object.keys(MAP_NAMES).indexOf(a) - Object.keys(MAP_NAMES).indexOf(b))) at("map").add(new Option(MAP_NAMES[name], name));
+image.map = MAP_NAMES[kept.map] ? kept.map : "magma";
+at("map").value = image.map;
+at("map").onchange = (e) => { image.map = e.target.value; keep("map", image.map); image.restyle(); dirty.add("detector"); redraw(); };
+for (const [name, words] of Object.entries(METHODS)) at("method").add(new Option(words, name));
+at("method").onchange = (e) => set({ method: e.target.value });
+at("view").onchange = (e) => set({ view: e.target.value });
+at("upsample").onchange = (e) => set({ upsample: Number(e.target.value) });
+at("transpose").onchange = (e) => set({ transpose: e.target.checked });
+at("mean").onclick = () => set({ position: null });
+at("centred").onclick = () => { pattern.detector.y = pattern.detector.x = 0; pattern.changed(); };
+for (const name of ["inner", "outer"]) at(name).onchange = (e) => { const v = Number(e.target.value); if (e.target.value !== "" && v >= 0) { pattern.resize(name, v); pattern.changed(); } };
+for (const name of ["start", "stop", "save", "calibrate"]) at(name).onclick = () => send({ type: name });
+at("record").onclick = () => send({ type: "record", on: !status.recording });
+
+const knobs = KNOBS.map(([name, label, unit, per, sign, least, words]) => {
+  const row = document.createElement("div"), id = `knob-${name}`;
+  row.className = "knob";
+  row.innerHTML = `<label for="${id}">${label}</label><input type="range" id="${id}-slider" aria-label="${label}, ${unit}" min="-1" max="1" step="any"><input type="number" id="${id}" step="any"><span class="quiet">${unit}</span>`;
+  const [slider, box] = row.querySelectorAll("input");
+  const said = words ? row.appendChild(Object.assign(document.createElement("span"), { className: "said" })) : null;
+  at("knobs").append(row);
+  const knob = { name, per, sign, slider, box, range: 0, low: name.startsWith("C1") && sign > 0 || name.startsWith("C2") ? 0 : -1 };
+  knob.reach = (value) => {
+    knob.range = Math.max(least, unit === "°" ? least : 2 * Math.abs(value));
+    slider.min = knob.low * knob.range; slider.max = knob.range; slider.step = unit === "°" ? 0.5 : knob.range / 400;
+  };
+  knob.show = (inside) => {
+    const value = sign * inside / per;
+    if (!knob.range || Math.abs(value) > knob.range * 1.0001) knob.reach(value);
+    if (document.activeElement !== slider) slider.value = value;
+    if (document.activeElement !== box) box.value = Number(value.toPrecision(6));
+    if (said) said.textContent = words(inside);
+    slider.setAttribute("aria-valuetext", words ? words(inside) : `${draw.number(value, 4)} ${unit}`);
+  };
+  const turn = (text) => { const v = Number(text); if (text !== "" && Number.isFinite(v)) { set({ [name]: sign * v * per }); if (said) said.textContent = words(sign * v * per); } return v; };
+  slider.oninput = () => { box.value = Number(turn(slider.value).toPrecision(6)); };
+  box.onchange = () => { const v = turn(box.value); if (Math.abs(v) > knob.range) knob.reach(v); slider.value = v; };
+  return knob;
+});
+
+function fields() {
+  const d = pattern.detector;
+  if (!d) return;
+  for (const name of ["inner", "outer"]) if (document.activeElement !== at(name)) at(name).value = Number(d[name].toPrecision(4));
+}
+
+// What is told
+const TOLD = { connecting: "connecting", waiting: "waiting for the source", running: "running", complete: "complete", stopped: "stopped", broken: "the source broke off", lost: "no connection: trying again" };
+function word(text, refused = false) {
+  const box = at("word");
+  clearTimeout(wordTimer);
+  box.textContent = text; box.hidden = !text; box.classList.toggle("refused", refused);
+  if (text) wordTimer = setTimeout(() => { box.hidden = true; }, refused ? 9000 : 6000);
+}
+
+function told() {
+  const s = status, running = s.status === "running";
+  document.title = `${s.name || ""} – exitwave live`;
+  at("name").textContent = s.name || ""; at("name").title = s.name || "";
+  at("dot").className = `dot ${s.status}`;
+  at("status").textContent = (TOLD[s.status] || s.status) + (s.because ? `: ${s.because}` : "") + (s.busy ? `, ${s.busy}` : "");
+  at("start").disabled = running || s.fixed; at("stop").disabled = !running;
+  at("save").disabled = !(s.can || []).includes("save") || s.busy !== "";
+  at("record").disabled = !(s.can || []).includes("record"); at("record").setAttribute("aria-pressed", s.recording ? "true" : "false");
+  at("record").textContent = s.recording ? "Stop recording" : "Record"; at("record").title = s.recording || "";
+  at("calibrate").disabled = !(s.can || []).includes("calibrate") || s.busy !== "";
+  const counts = s.events || s.frames || 0;
+  at("what").textContent = s.events || !s.frames ? "events" : "frames"; at("events").textContent = draw.many(counts);
+  at("rate").textContent = running ? `${draw.many(s.per_second)}/s` : "–";
+  at("backlog").textContent = `${draw.number(s.waiting_bytes / 1e6, 2)} MB`;
+  at("refresh").textContent = s.render_s ? `${Math.round(1e3 * s.render_s)} ms` : "–";
+  at("rejected").replaceChildren(...Object.entries(s.rejected || {}).map(([reason, n]) => Object.assign(document.createElement("li"), { textContent: `${draw.many(n)} ${reason}` })));
+  if (running) { rates.push(s.per_second); if (rates.length > 240) rates.shift(); drawSpark(at("spark"), rates); }
+  const have = s.settings;
+  if (!have || waiting) return;
+  for (const name of ["method", "view"]) if (document.activeElement !== at(name) || true) at(name).value = have[name];
+  at("upsample").value = String(have.upsample); at("transpose").checked = have.transpose;
+  knobs.forEach((knob) => knob.show(have[knob.name]));
+  pattern.set(have); image.position = have.position; fields();
+  at("which").textContent = have.position ? `of row ${have.position[0]}, column ${have.position[1]}` : "mean";
+  at("mean").hidden = !have.position;
+  for (const id of ["method", "upsample"]) at(id).disabled = have.view === "detector";
+  if (s.lacks) word(`no phase image: ${s.lacks}`, true);
+}
+
+const TAKE = {
+  image(message) {
+    image.take(message); dirty.add("image");
+    const h = message.header, percent = Math.round(1000 * h.reached) / 10;
+    at("done").style.width = `${percent}%`; at("done").parentElement.setAttribute("aria-valuenow", String(percent));
+    at("title").textContent = h.title || `${METHODS[h.method] || ""}, ${draw.number(percent)} % of the scan`;
+    if (h.dose_e_per_A2 !== undefined) { at("dose").textContent = `${draw.number(h.dose_e_per_A2)} e/Å²`; at("sigma").textContent = `${draw.number(h.sigma, 2)} ${h.unit.split(",")[0]}`; }
+  },
+  pattern(message) { pattern.take(message); dirty.add("pattern"); },
+  detector(message) { messages.detector = message; dirty.add("detector"); },
+  spectrum(message) {
+    messages.spectrum = message; dirty.add("spectrum");
+    const h = message.header;
+    if ("resolution_A" in h) at("resolution").textContent = h.resolution_A ? draw.length(h.resolution_A) : h.last_A ? `every ring, ${draw.length(h.last_A)}` : "–";
+  },
+  status(message) { status = message.header; if (status.note) word(status.note); told(); dirty.add("pattern"); },
+  word(message) { word(message.header.words, message.header.refused); },
+};
+const DRAW = { image: () => image.draw(), pattern: () => pattern.draw(), detector: () => drawDetector(at("detector"), messages.detector, image.map),
+  spectrum: () => { drawSpectrum(at("spectrum"), messages.spectrum); drawCurves(at("curves"), messages.spectrum); } };
+
+let drawing = 0;
+function redraw() {
+  if (drawing) return;
+  drawing = requestAnimationFrame(() => { drawing = 0; const names = [...dirty]; dirty.clear(); names.forEach((name) => DRAW[name]()); });
+}
+function all() { image.source = pattern.source = null; Object.keys(DRAW).forEach((name) => dirty.add(name)); redraw(); if (rates.length) drawSpark(at("spark"), rates); }
+new ResizeObserver(all).observe(at("image"));
+
+// The connection. The server sends the next images once these are drawn; a hidden tab draws nothing and answers slowly, which holds up nobody.
+let tries = 0;
+function connect() {
+  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
+  socket.binaryType = "arraybuffer";
+  socket.onopen = () => { tries = 0; word(""); };
+  socket.onmessage = (e) => {
+    if (typeof e.data === "string") {
+      const answer = () => socket.readyState === WebSocket.OPEN && socket.send('{"type":"shown"}');
+      if (document.hidden) return void setTimeout(answer, 1000);
+      return void requestAnimationFrame(answer);
+    }
+    const message = draw.decoded(e.data);
+    if (TAKE[message.header.kind]) TAKE[message.header.kind](message);
+    redraw();
+  };
+  socket.onclose = () => {
+    status = { ...status, status: "lost", because: "", busy: "" }; told();
+    setTimeout(connect, Math.min(5000, 300 * 2 ** tries++));
+  };
+}
+
+await draw.loadMaps();
+theme();
+connect();

@@ -1,0 +1,95 @@
+"""Who may look and who may turn the knobs: tokens, origins, hosts, rates. Pure functions and one small counter."""
+
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from secrets import token_urlsafe
+
+from exitwave.core import record
+from exitwave.core.errors import InputError
+
+SHORTEST = 16  # characters of a token that a person chooses
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
+
+
+@record
+class Guard:
+    """`token` opens the page; `hosts` are the values of the Host header that are answered, the port included: a page elsewhere whose name was
+    turned to this machine (DNS rebinding) sends another one."""
+
+    token: str
+    hosts: tuple[str, ...]
+
+    @property
+    def cookie(self) -> str:
+        """Its name. Cookies know no ports, so the port is in it: two pages on one machine do not sign each other out."""
+        return f"exitwave-{self.hosts[0].rpartition(':')[2]}"
+
+    def knows(self, token: str | None) -> bool:
+        """Whether this is the token; the time that it takes does not tell how much of it is right."""
+        return token is not None and hmac.compare_digest(token.encode("utf-8", "replace"), self.token.encode())
+
+    def answers(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request is for this server by a name of its own."""
+        return headers.get("host", "").lower() in self.hosts
+
+    def same_origin(self, headers: Mapping[str, str]) -> bool:
+        """Whether the page that asks is this server's. Browsers always send an Origin with a websocket; programs without one need the token itself
+        (`admits`)."""
+        origin = headers.get("origin", "").lower()
+        scheme, _, host = origin.partition("://")
+        return scheme in ("http", "https") and host == headers.get("host", "").lower()
+
+    def admits(self, headers: Mapping[str, str], cookie: str | None) -> bool:
+        """Whether a websocket may be opened: with the cookie from this server's own page, or with "Authorization: Bearer TOKEN" and no Origin or the
+        same one."""
+        if not self.answers(headers):
+            return False
+        kind, _, bearer = headers.get("authorization", "").partition(" ")
+        if "origin" in headers:
+            return self.same_origin(headers) and (self.knows(cookie) or (kind.lower() == "bearer" and self.knows(bearer)))
+        return kind.lower() == "bearer" and self.knows(bearer)
+
+
+def guard_of(host: str, port: int, token: str | None) -> Guard:
+    """The guard of a server; a random token where none is given.
+
+    Raises:
+        InputError: a host that others reach without a token of its own, a token that is short or has characters that do not fit into an address.
+    """
+    if token is None:
+        if not loopback(host):
+            raise InputError(f"others can reach {host}, so it needs a token", expected=f"--token with at least {SHORTEST} characters",
+                             remedy="or leave out --host: the page is then for this machine alone (ssh -L reaches it from elsewhere)")
+        token = token_urlsafe(24)
+    elif len(token) < SHORTEST or not all(c.isascii() and (c.isalnum() or c in "-_.~") for c in token):
+        raise InputError("this token is too easy to guess or does not fit into an address", expected=f"{SHORTEST} or more letters, digits, - _ . ~",
+                         got=f"{len(token)} characters")
+    names = LOCAL if loopback(host) else (*LOCAL, host.lower() if ":" not in host else f"[{host.lower()}]")
+    return Guard(token=token, hosts=tuple(f"{name}:{port}" for name in names))
+
+
+def loopback(host: str) -> bool:
+    """Whether a host is this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Bucket:
+    """At most `burst` messages at once and `per_second` in the long run."""
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self.per_second, self.burst = per_second, burst
+        self._left, self._last = float(burst), 0.0
+
+    def take(self, now: float) -> bool:
+        """Whether one more is allowed at the time `now`, s."""
+        if self._last:
+            self._left = min(float(self.burst), self._left + max(0.0, now - self._last) * self.per_second)
+        self._last = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
