@@ -1,0 +1,1 @@
+"""What spectra say about the specimen: composition and thickness from X-rays."""
