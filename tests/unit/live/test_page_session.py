@@ -1,0 +1,188 @@
+"""The live page without a server: what is rendered is what `reconstruct` makes, and a session outlives its source."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from exitwave.core.errors import CalibrationError, InputError
+from exitwave.data import EventChunk, FrameChunk
+from exitwave.io.streams import Packing, Recorder, open_events
+from exitwave.live.page import Change, Command, scene_of, settings_for
+from exitwave.live.page.picture import detected, pattern, pictured, spectrum
+from exitwave.live.page.scene import calibration_at, detector_mask
+from exitwave.live.page.session import _Switch, whole_rows
+from exitwave.recon.direct.dense import reconstruct
+from exitwave.recon.direct.geometry import geometry
+from exitwave.recon.live import CubeState, ended
+from tests.unit.live.page_scan import CALIBRATION, SHAPE, Scan, counts, scene, session, until
+
+
+class Frames:
+    """Counts in memory."""
+
+    dtype, natural_chunk, shape = np.dtype(np.uint16), 8, SHAPE
+
+    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        return counts().reshape(-1, *SHAPE[2:])[start:stop]
+
+
+def state_of(rows: int = SHAPE[0]) -> CubeState:
+    place = scene()
+    many = rows * SHAPE[1]
+    chunk = FrameChunk(position=np.arange(many, dtype=np.int32), frames=counts().reshape(-1, *SHAPE[2:])[:many])
+    return place.cube.add(place.cube.start(SHAPE), chunk)
+
+
+@pytest.mark.parametrize(("method", "upsample"), [("ssb", 1), ("parallax", 2), ("obf", 1)])
+def test_a_turned_knob_gives_the_image_of_the_dense_method_at_that_setting(method: str, upsample: int) -> None:
+    place, state = scene(), ended(state_of())
+    turned = replace(settings_for(place, method, upsample), C10_A=35.0, C12_A=12.0, phi12_deg=31.0, C21_A=400.0, rotation_deg=-40.0, transpose=False)
+    made = pictured(place, state, turned)
+    g = geometry(calibration_at(place, turned), SHAPE)
+    dense = reconstruct(Frames(), g, method, upsample=upsample)
+    assert made.image is not None
+    torch.testing.assert_close(made.image.image, dense.image, rtol=0, atol=2e-5 * float(dense.image.std()))
+    assert calibration_at(place, turned).aberrations["C30_A"].value == 1e5  # what has no knob stays
+    assert made.header["pitch_A"] == pytest.approx([0.7 / upsample, 0.8 / upsample])
+    other = pictured(place, state, replace(turned, C10_A=-90.0)).arrays["image"]
+    assert np.abs(other - made.arrays["image"]).max() > 0.05 * made.arrays["image"].std()
+
+
+def test_a_virtual_detector_counts_its_pixels_and_no_others() -> None:
+    place, state = scene(), state_of()
+    asked = replace(settings_for(place, "ssb", 1), view="detector", inner_mrad=3.0, outer_mrad=8.0, centre_y_mrad=2.0, centre_x_mrad=-1.0)
+    y, x = np.indices(SHAPE[2:])
+    r = np.hypot(3 * (y - 4.2) - 2, 3 * (x - 4.4) + 1)
+    mask = (r >= 3) & (r < 8)
+    assert np.array_equal(detector_mask(place, asked), mask) and 3 < mask.sum() < 30
+    assert np.array_equal(detected(place, state, asked), counts()[:, :, mask].sum(-1))
+    made = pictured(place, state, asked)
+    assert made.header["unit"] == "e" and made.header["sigma"] == "poisson" and made.image is None
+    with pytest.raises(InputError, match="no counted pixel"):
+        detected(place, state, replace(asked, centre_y_mrad=500.0))
+
+
+def test_patterns_are_the_mean_of_what_was_seen_or_one_position() -> None:
+    place, state = scene(), state_of(rows=4)
+    header, arrays = pattern(place, state, settings_for(place, "ssb", 1))
+    np.testing.assert_allclose(arrays["image"], counts()[:4].mean((0, 1)))
+    assert header["centre_px"] == [4.2, 4.4] and header["pixel_mrad"] == 3.0
+    _, one = pattern(place, state, replace(settings_for(place, "ssb", 1), position=(2, 9)))
+    assert np.array_equal(one["image"], counts()[2, 9])
+    with pytest.raises(InputError, match="outside the scan"):
+        pattern(place, state, replace(settings_for(place, "ssb", 1), position=(11, 0)))
+    assert whole_rows(state, place) == 4 and whole_rows(ended(state), place) == SHAPE[0]
+
+
+def test_spectra_mark_what_is_not_transferred() -> None:
+    place = scene()
+    made = pictured(place, ended(state_of()), settings_for(place, "ssb", 1))
+    header, arrays = spectrum(made)
+    lost = np.unpackbits(arrays["lost"])[: SHAPE[0] * SHAPE[1]].reshape(SHAPE[:2]).astype(bool)
+    q = np.hypot(*np.meshgrid(*(np.fft.fftshift(np.fft.fftfreq(n, p)) for n, p in zip(SHAPE[:2], (0.7, 0.8), strict=True)), indexing="ij"))
+    assert lost[q > 2 * header["aperture_invA"]].all() and not lost.all()
+    assert lost[SHAPE[0] // 2, SHAPE[1] // 2]  # the mean is no phase
+    assert arrays["frc"].shape == arrays["q"].shape == arrays["ssnr_sigma"].shape and np.isfinite(arrays["ssnr"]).all()
+
+
+def test_amplitudes_where_a_method_solves_for_them() -> None:
+    place, state = scene(), ended(state_of())
+    start = settings_for(place, "lsq", 1)
+    assert pictured(place, state, replace(start, view="amplitude")).header["unit"] == "log-amplitude"
+    wave = pictured(place, state, replace(start, view="wave")).arrays
+    assert wave["angle"].shape == SHAPE[:2] and np.abs(wave["angle"]).max() <= np.float32(np.pi)
+    with pytest.raises(InputError, match="phase images only"):
+        pictured(place, state, replace(start, method="ssb", view="amplitude"))
+
+
+def test_a_scan_that_is_too_large_is_counted_in_the_disk_alone() -> None:
+    small = scene(memory_bytes=16 * SHAPE[0] * SHAPE[1] * 80)
+    assert not small.whole and len(small.cube.pixels) < SHAPE[2] * SHAPE[3]
+    with pytest.raises(InputError, match="whole detector"):
+        pictured(small, small.cube.start(SHAPE), settings_for(small, "icom", 1))
+    with pytest.raises(CalibrationError, match="do not fit"):
+        scene(memory_bytes=2000)
+    lacking = scene_of(replace(CALIBRATION, energy_eV=type(CALIBRATION.energy_eV)()), SHAPE, None, 2**28)
+    assert "--energy-eV" in lacking.lacks and settings_for(lacking, "ssb", 1).view == "detector"
+
+
+def test_a_session_grows_turns_and_ends() -> None:
+    scan = Scan()
+    scan.rows = 3
+    with session(scan) as (page, heard):
+        until(lambda: heard.header("image").get("reached", 0) == pytest.approx(3 / 11))
+        assert heard.header("status")["status"] == "running"
+        page.set(Change(values={"C10_A": 44.0, "method": "parallax"}))
+        until(lambda: heard.header("image").get("C10_A") == 44.0)
+        scan.go.set()
+        until(lambda: heard.header("status").get("status") == "complete")
+        until(lambda: heard.header("image")["reached"] == 1.0)
+        whole = pictured(page.scene, ended(state_of()), page.settings).arrays["image"]
+        step = (whole.max() - whole.min()) / 65535
+        until(lambda: np.abs(heard.arrays("image")["image"] - whole).max() <= step)
+        page.set(Change(values={"view": "detector"}))
+        until(lambda: heard.header("image").get("view") == "detector")
+        with pytest.raises(InputError, match="inner < outer"):
+            page.set(Change(values={"inner_mrad": 99.0}))
+        assert page.do(Command(name="start")) == ""
+        until(lambda: heard.header("status")["status"] == "complete" and heard.header("status")["frames"] == 154)
+
+
+def test_a_session_outlives_a_source_that_dies_and_one_that_is_stopped() -> None:
+    scan = Scan(fails=5)
+    scan.go.set()
+    with session(scan) as (page, heard):
+        until(lambda: heard.header("status").get("status") == "broken")
+        assert "switched off" in heard.header("status")["because"]
+        until(lambda: heard.header("image").get("reached", 0) == pytest.approx(5 / 11))
+        page.set(Change(values={"C10_A": 5.0}))
+        until(lambda: heard.header("image").get("C10_A") == 5.0)
+    scan = Scan()
+    scan.rows = 6
+    with session(scan) as (page, heard):
+        until(lambda: heard.header("image").get("reached", 0) == pytest.approx(6 / 11))
+        with pytest.raises(InputError, match="watched already"):
+            page.do(Command(name="start"))
+        page.do(Command(name="stop"))
+        until(lambda: heard.header("status")["status"] == "stopped")
+        assert heard.header("image")["reached"] == pytest.approx(6 / 11)  # not taken for a whole scan
+
+
+def test_saving_tells_where_and_says_what_fails(tmp_path: Path) -> None:
+    shots = []
+
+    def save(shot: object) -> str:
+        shots.append(shot)
+        if len(shots) > 1:
+            raise InputError("the disk is full")
+        return "there.h5"
+
+    scan = Scan()
+    scan.go.set()
+    with session(scan, save=save) as (page, heard):
+        until(lambda: heard.header("status").get("status") == "complete")
+        notes: list[str] = []
+        page.listen(lambda kind, message: notes.append(heard.header("status")["note"]) if kind == "status" else None)
+        page.do(Command(name="save"))
+        until(lambda: "saved as there.h5" in notes)
+        until(lambda: not heard.header("status")["busy"])
+        page.do(Command(name="save"))
+        until(lambda: any("the disk is full" in note for note in notes))
+        with pytest.raises(InputError, match="sends frames"):
+            page.do(Command(name="record"))
+
+
+def test_a_recording_is_switched_on_and_off(tmp_path: Path) -> None:
+    switch, path = _Switch(), tmp_path / "part.ewe"
+    chunks = [EventChunk(position=np.arange(n, n + 5, dtype=np.int32), pixel=np.arange(5, dtype=np.int32)) for n in (0, 10, 20)]
+    recorder = Recorder(path, Packing(frame=(3, 4), scan=(6, 7), columns={}))
+    switch.write(chunks[0])
+    switch.on(recorder, lambda complete: recorder.close() if complete else recorder.end(), str(path))
+    switch.write(chunks[1])
+    assert switch.off(complete=True) == f"recorded to {path}"
+    switch.write(chunks[2])
+    kept = np.concatenate([chunk.position for chunk in open_events(str(path)).chunks()])
+    assert np.array_equal(kept, chunks[1].position)
