@@ -14,6 +14,7 @@ import numpy as np
 from exitwave.core._simd import load, splat, store, turn_block
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}
+INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # called by compiled code alone: nothing is compiled that Python would call
 LANES = 8  # every length in memory is a multiple, for float64 too
 
 
@@ -81,7 +82,7 @@ def _dft4(ar, ai, br, bi, cr, ci, dr, di):
     return t0r + t2r, t0i + t2i, t1r + t3i, t1i - t3r, t0r - t2r, t0i - t2i, t1r - t3i, t1i + t3r
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _two(xr, xi, yr, yi, m, s, stride, used, w, at):
     lanes, row, d = 32 // xr.itemsize, s * stride, m * s * stride
     for p in range(m):
@@ -97,7 +98,7 @@ def _two(xr, xi, yr, yi, m, s, stride, used, w, at):
                 store(yi, b + row, ui)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _three(xr, xi, yr, yi, m, s, stride, used, w, at):
     lanes, row, d, j = 32 // xr.itemsize, s * stride, m * s * stride, at + 3 * m
     for p in range(m):
@@ -117,7 +118,7 @@ def _three(xr, xi, yr, yi, m, s, stride, used, w, at):
                 store(yi, b + 2 * row, ui)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _four(xr, xi, yr, yi, m, s, stride, used, w, at):
     lanes, row, d, j = 32 // xr.itemsize, s * stride, m * s * stride, at + 4 * m
     for p in range(m):
@@ -157,7 +158,7 @@ def _halves(xr, xi, a, d):
     return (e0r, e0i, e1r, e1i, e2r, e2i, e3r, e3i, o0r, o0i, c * (o1r + o1i), c * (o1i - o1r), o2i, o2r, c * (o3i - o3r), c * (o3r + o3i))
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _eight(xr, xi, yr, yi, m, s, stride, used, w, at):
     lanes, row, d, j = 32 // xr.itemsize, s * stride, m * s * stride, at + 8 * m
     for p in range(m):
@@ -195,7 +196,7 @@ def _eight(xr, xi, yr, yi, m, s, stride, used, w, at):
                 store(yi, b + 7 * row, ui)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _eight_last(xr, xi, yr, yi, s, stride, used):
     """The last stage, which multiplies with ones."""
     lanes, row = 32 // xr.itemsize, s * stride
@@ -221,7 +222,7 @@ def _eight_last(xr, xi, yr, yi, s, stride, used):
             store(yi, b + 7 * row, e3i + o3i)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _any(xr, xi, yr, yi, r, m, s, stride, used, w, at):
     """A stage of any radix, by the sum itself."""
     lanes, row, d, roots = 32 // xr.itemsize, s * stride, m * s * stride, at + 2 * m * r
@@ -240,11 +241,11 @@ def _any(xr, xi, yr, yi, r, m, s, stride, used, w, at):
                     store(yi, b + k * row, ui)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def along_rows(xr, xi, yr, yi, stride, columns, radices, w):
     """The forward transform along the rows of a plane x; y is lost. The plane with the result, and the other."""
     used = (columns + 7) // 8 * 8
-    m, s, at = 1, 1, 0
+    m, s, at = np.int64(1), np.int64(1), np.int64(0)  # plain 1 and 0 are types of their own, for which every stage would be compiled once more
     for r in radices:
         m *= r
     for r in radices:
@@ -267,7 +268,7 @@ def along_rows(xr, xi, yr, yi, stride, columns, radices, w):
     return xr, xi, yr, yi
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, **INSIDE)
 def turn_over(x, y, rows, stride, columns, out_stride):
     """y (columns, rows) from x (rows, columns), zeros behind each row."""
     lanes = 32 // x.itemsize
@@ -276,7 +277,7 @@ def turn_over(x, y, rows, stride, columns, out_stride):
             turn_block(x, i * stride + j, stride, rows - i, y, j * out_stride + i, out_stride)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, no_cfunc_wrapper=True)
 def transform(xr, xi, yr, yi, rows, stride, columns, out_stride, row_radices, row_w, column_radices, column_w):
     """The forward transform, without any factor, of a plane x (rows, columns), turned over: (columns, rows). y is lost.
 

@@ -21,6 +21,9 @@ from exitwave.recon.direct.geometry import geometry
 
 def test_direct_runs_alone_where_no_peer_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EXITWAVE_PEERS", str(tmp_path))
+    for name, asks in {"ALL": tuple(a for a in direct.ALL if a.method not in ("parallax", "icom")), "FINER": direct.FINER[::3],
+                       "COMPLEX": direct.COMPLEX[2:], "OWN": ()}.items():  # one of a kind
+        monkeypatch.setattr(direct, name, asks)
     rows = [completed(row) for row in direct.rows(Options(threads=2, runs=2), scan=32, detector=24)]
     by_name = {row["case"]: row for row in rows}
     assert {"direct ssb", "direct obf x2", "direct wiener x2 complex", "direct wdd", "direct ssb job"} <= set(by_name)
@@ -41,8 +44,13 @@ def test_a_peer_that_does_not_run_is_said_and_ours_goes_on(monkeypatch: pytest.M
         python.parent.mkdir(parents=True)
         python.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n", encoding="ascii")
         python.chmod(0o755)
+    for kind in ("FINER", "COMPLEX", "OWN"):
+        monkeypatch.setattr(direct, kind, ())
+    monkeypatch.setattr(direct, "ALL", direct.ALL[:1])
+    monkeypatch.setattr(direct, "job_row", lambda *_: {})
     monkeypatch.setenv("EXITWAVE_PEERS", str(tmp_path))
-    rows = direct.rows(Options(threads=2, runs=1), scan=24, detector=24)
+    peers = tuple(replace(peer, asks=peer.asks[:1]) for peer in direct.COMPARED)
+    rows = direct.rows(Options(threads=2, runs=1), scan=24, detector=24, peers=peers)
     notes = {row.get("note", "") for row in rows}
     assert any("libertem" in note for note in notes)
     assert all(row.get("peer") is None for row in rows)
@@ -84,6 +92,7 @@ def test_passes_do_not_pile_up() -> None:
     known = Calibration(aberrations={"C10_A": Quantity(value=-100.0)}, **{name: Quantity(value=value) for name, value in told.items()})
     optics = geometry(known, shape)
     assert int(optics.bright().sum()) * 64 * 64 * 2 > 2 * 0.75 * budget, "three passes at least"
+    reconstruct(frames, optics, "parallax", memory_bytes=budget)  # what is compiled or loaded first is no part of it
     tracemalloc.start()
     try:
         reconstruct(frames, optics, "parallax", memory_bytes=budget)

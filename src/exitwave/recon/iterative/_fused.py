@@ -15,6 +15,7 @@ from exitwave.core._columns import transform
 from exitwave.core._simd import at_least, load, log, root, splat, store, total, where_negative
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # NaN and infinity keep their meaning: they say that a step diverged
+INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # called by compiled code alone: nothing is compiled that Python would call
 POISSON, LEAST = 0, 1e-30
 
 
@@ -75,7 +76,7 @@ class Desk(NamedTuple):
 
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, **INSIDE)
 def _ramp(shift, n, re, im):
     """exp(-2 pi i k shift / n) at the frequencies k of a transform of length n; powers in double precision."""
     turn = -2 * pi * shift / n
@@ -88,7 +89,7 @@ def _ramp(shift, n, re, im):
         re[n - k], im[n - k] = c, -s
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _illuminate(mode_r, mode_i, ry_r, ry_i, rx_r, rx_i, xr, xi, ny, nx, stride):
     """x = mode times the ramps along ky (ny,) and kx (stride,)."""
     lanes = 32 // xr.itemsize
@@ -103,7 +104,7 @@ def _illuminate(mode_r, mode_i, ry_r, ry_i, rx_r, rx_i, xr, xi, ny, nx, stride):
             store(xi, o, mr * ti + mi * tr)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _gather(mode_r, mode_i, ry_r, ry_i, rx_r, rx_i, gr, gi, sum_r, sum_i, uy, ux, ny, nx, stride, modes, places):
     """Add conj(ramp) g to sum where modes are wanted; (sum uy v, sum ux v) with v = Im(conj(g) mode ramp) where places are."""
     lanes = 32 // gr.itemsize
@@ -130,7 +131,7 @@ def _gather(mode_r, mode_i, ry_r, ry_i, rx_r, rx_i, gr, gi, sum_r, sum_i, uy, ux
     return along_y, along_x
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, **INSIDE)
 def _line(field_r, field_i, row, start, tall, n, line_r, line_i):
     """n numbers of the field's line that begins at `row`, from `start` on and round its edge."""
     at = start
@@ -147,7 +148,7 @@ def _times(psi_r, psi_i, tr, ti, o, at, n, xr, xi, lanes):
         store(xi, o + v, a * d + b * c)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _through(psi_r, psi_i, field_r, field_i, line_r, line_i, x0, y0, wide, tall, nx, ny, stride, xr, xi):
     """x = psi times the field (wide, tall) below the window that begins at (x0, y0)."""
     lanes, start, row = 32 // xr.itemsize, y0 % tall, x0 % wide
@@ -175,7 +176,7 @@ def _undone(gr, gi, psi_r, psi_i, tr, ti, o, at, n, im, re, absorbs, first, lane
             store(re, o + v, lost if first else load(re, o + v) + lost)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _back(gr, gi, psi_r, psi_i, field_r, field_i, line_r, line_i, x0, y0, wide, tall, nx, ny, stride, im, re, absorbs, first):
     """g <- g conj(T), and the parts of g conj(psi) into im and, where it absorbs, re; added but for the first mode."""
     lanes, start, row = 32 // gr.itemsize, y0 % tall, x0 % wide
@@ -188,7 +189,15 @@ def _back(gr, gi, psi_r, psi_i, field_r, field_i, line_r, line_i, x0, y0, wide, 
         row = row + 1 if row + 1 < wide else 0
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, cache=True, **INSIDE)
+def _copy(xr, xi, yr, yi):
+    """y = x; a slice that is assigned takes longer to compile than half of all else."""
+    for o in range(0, len(xr), 32 // xr.itemsize):
+        store(yr, o, load(xr, o))
+        store(yi, o, load(xi, o))
+
+
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _filter(xr, xi, kr, ki, sign, n):
     """x <- x times a propagator, conjugated where sign is -1."""
     for o in range(0, n, 32 // xr.itemsize):
@@ -197,7 +206,7 @@ def _filter(xr, xi, kr, ki, sign, n):
         store(xi, o, a * d + b * c)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _correlate(gr, gi, sr, si, sum_r, sum_i, n):
     """Add g conj(s)."""
     for o in range(0, n, 32 // gr.itemsize):
@@ -206,7 +215,7 @@ def _correlate(gr, gi, sr, si, sum_r, sum_i, n):
         store(sum_i, o, load(sum_i, o) + (b * c - a * d))
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _collect(far_r, far_i, waves, apart, line, frame, shape, corner, samples, window, stride, scale):
     """frame = scale sum |far|^2 over the waves, `apart` numbers from one to the next, and the samples of each pixel."""
     (ky, kx), (ny, nx), lanes = shape, window, 32 // line.itemsize
@@ -239,7 +248,7 @@ def _collect(far_r, far_i, waves, apart, line, frame, shape, corner, samples, wi
                 frame[row + j] = seen * scale
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _spread(far_r, far_i, waves, apart, line, weights, shape, corner, samples, window, stride, scale):
     """far <- far times scale and the weight of its pixel; zero where no pixel looks."""
     (ky, kx), (ny, nx), lanes = shape, window, 32 // line.itemsize
@@ -276,7 +285,7 @@ def _spread(far_r, far_i, waves, apart, line, weights, shape, corner, samples, w
                 store(far_i, at, load(far_i, at) * w)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, **INSIDE)
 def _weigh(mean, counts, mask, background, kind, floor, shift, weights, n):
     """The loss of a frame, and its derivative with respect to `mean` + `background` in weights."""
     lanes, lost = 32 // mean.itemsize, 0.0
@@ -300,7 +309,7 @@ def _weigh(mean, counts, mask, background, kind, floor, shift, weights, n):
     return lost
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(inline="always")
 def _inwards(xr, xi, ar, ai, into_r, into_i, odd, grids):
     """The wave (x, y) of a spectrum x into a plane; `odd` says that a transform ends in the other plane than it began in. Where it does not, x has to
     be that plane, and a is lost."""
@@ -311,14 +320,14 @@ def _inwards(xr, xi, ar, ai, into_r, into_i, odd, grids):
         transform(xi, xr, ai, ar, ny, wide_x, nx, wide_y, rows, row_w, columns, column_w)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(inline="always")
 def _to_spectrum(xr, xi, yr, yi, grids):
     """(the spectrum of a wave x, the other plane)."""
     ny, nx, wide_x, wide_y, rows, row_w, columns, column_w = grids
     return transform(xr, xi, yr, yi, nx, wide_y, ny, wide_x, columns, column_w, rows, row_w)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(inline="always")
 def _to_wave(xr, xi, yr, yi, grids):
     """(the wave of a spectrum x, the other plane)."""
     ny, nx, wide_x, wide_y, rows, row_w, columns, column_w = grids
@@ -326,7 +335,7 @@ def _to_wave(xr, xi, yr, yi, grids):
     return wr, wi, other, oi
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(inline="always")
 def _there(i, model, pr, pi, line_r, line_i, ramps, odd, spectra_too):
     """The waves of pattern i before each slice, and its far fields."""
     (configs, slices), nm, grids, wide, tall = model.field_r.shape[:2], len(model.modes_r), model.grids, model.sides[0], model.sides[1]
@@ -339,8 +348,7 @@ def _there(i, model, pr, pi, line_r, line_i, ramps, odd, spectra_too):
         _illuminate(model.modes_r[m], model.modes_i[m], ramps[0], ramps[1], ramps[2], ramps[3], fr, fi, ny, nx, wide_x)
         _inwards(fr, fi, ar, ai, pr[psi + m], pi[psi + m], odd, grids)
         for c in range(1, configs):
-            pr[psi + c * slices * nm + m, :] = pr[psi + m]
-            pi[psi + c * slices * nm + m, :] = pi[psi + m]
+            _copy(pr[psi + m], pi[psi + m], pr[psi + c * slices * nm + m], pi[psi + c * slices * nm + m])
     for c in range(configs):
         for z in range(slices):
             for m in range(nm):
@@ -354,13 +362,12 @@ def _there(i, model, pr, pi, line_r, line_i, ramps, odd, spectra_too):
                     continue
                 if spectra_too:
                     s = spectra + (c * (slices - 1) + z) * nm + m
-                    pr[s, :] = tr
-                    pi[s, :] = ti
+                    _copy(tr, ti, pr[s], pi[s])
                 _filter(tr, ti, model.kernels_r[z], model.kernels_i[z], 1.0, ny * wide_x)
                 _inwards(tr, ti, ur, ui, pr[into], pi[into], odd, grids)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(inline="always")
 def _and_back(i, g, model, made, pr, pi, line_r, line_i, ramps, wanted):
     """The gradient of pattern i at its far fields taken to the entrance; everything collects its own on the way."""
     (configs, slices), nm, grids, wide, tall = model.field_r.shape[:2], len(model.modes_r), model.grids, model.sides[0], model.sides[1]
@@ -391,7 +398,7 @@ def _and_back(i, g, model, made, pr, pi, line_r, line_i, ramps, wanted):
                 made.places[i, 1] += along_x
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, no_cfunc_wrapper=True)
 def likelihood(first, last, model, seen, made, desk, wanted):
     """The groups first to last of those that the desk has, to which b patterns are dealt out; several threads may work on different ones at a time.
     `wanted`: modes, phase, absorption, positions, kernels, background."""
@@ -419,7 +426,7 @@ def likelihood(first, last, model, seen, made, desk, wanted):
                 _and_back(i, g, model, made, pr, pi, line_r, line_i, ramps, wanted)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FAST, cache=True, no_cfunc_wrapper=True)
 def deposit(first, last, bands, slope, starts, window, stride, gradient, sides):
     """Add 2 slope (b, c z, p) below each window to the bands first to last of gradient (c z, X Y), which `bands` cut along X."""
     (ny, nx), (wide, tall), layers = window, sides, gradient.shape[0]
