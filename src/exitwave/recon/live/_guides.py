@@ -3,6 +3,7 @@
 import numba
 import numpy as np
 
+from exitwave.core._simd import BYTES, load, splat, store
 from exitwave.recon.live._adds import _mixed
 
 
@@ -44,18 +45,44 @@ def locate(position, pixel, at, phase, rows, start, halves, number, key, place, 
 
 
 @numba.njit(cache=True, nogil=True)
-def deposit(canvas, width, stencils, place, row, half, first, last):
-    """canvas (2, cells)[half] += stencil (rows, Ky, L) at each place, for the halves from `first` up to `last`, which no other thread has."""
-    tall, wide = stencils.shape[1:]
+def in_order(place, row, half, guides, places, rows):
+    """`place` and `row` of the events that have a place into `places` and `rows`, by half, then guide, then time; where either half begins and ends."""
+    first = np.zeros(2 * guides + 1, np.int64)
     for i in range(len(place)):
-        if place[i] >= 0 and first <= half[i] < last:
-            plane, guide = canvas[half[i]], stencils[np.uint64(row[i])]
-            begin = place[i]
-            for y in range(tall):
-                to, of = plane[begin : begin + wide], guide[y]
-                for x in range(wide):
-                    to[x] += of[x]
-                begin += width
+        if place[i] >= 0:
+            first[np.uint64(half[i] * guides + row[i] + 1)] += 1
+    for i in range(2 * guides):
+        first[i + 1] += first[i]
+    ends = np.array([0, first[guides], first[2 * guides]])
+    for i in range(len(place)):
+        if place[i] >= 0:
+            at = np.uint64(half[i] * guides + row[i])
+            to = np.uint64(first[at])
+            first[at] += 1
+            places[to], rows[to] = place[i], row[i]
+    return ends
+
+
+@numba.njit(cache=True, nogil=True)
+def deposit(canvas, width, stencils, place, row):
+    """canvas (cells,) += stencil (rows, Ky, L) at each place. Events of one guide follow each other, so that it stays in the nearest cache; those at
+    one place are added together."""
+    tall, wide = stencils.shape[1:]
+    lanes = BYTES // stencils.itemsize
+    vectors, i = wide - wide % lanes, 0
+    while i < len(place):
+        begin, guide, times = place[i], stencils[np.uint64(row[i])].reshape(-1), 1
+        while i + times < len(place) and place[i + times] == begin and row[i + times] == row[i]:
+            times += 1
+        i += times
+        of, many = 0, splat(guide, times)
+        for _ in range(tall):
+            for x in range(0, vectors, lanes):
+                store(canvas, begin + x, load(canvas, begin + x) + many * load(guide, of + x))
+            for x in range(vectors, wide):
+                canvas[begin + x] += times * guide[of + x]
+            begin += width
+            of += wide
 
 
 @numba.njit(cache=True, nogil=True)

@@ -22,7 +22,7 @@ from exitwave.recon.live.shifts import make_shifts
 Executor = Literal["cube", "moments", "shifts", "guides"]
 Live: TypeAlias = LivePhase | LiveMoments | LiveShifts | LiveGuides
 CUBE_RATE, MOMENT_RATE, SHIFT_RATE = 50e6, 60e6, 30e6  # events per second of one core, the state larger than its caches
-ADD_RATE = 4.5e9  # adds of guide functions per second and core
+ADD_RATE = 6e9  # samples of guides a second and thread
 CUBE_BYTES = 2  # of a count; a cube begins with one byte
 CELLS = 4  # of a fine pixel along an axis, where parallax is counted in cells
 VIEW_RATE = 1.2e8  # weights per second of a view from the cube

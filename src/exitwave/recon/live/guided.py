@@ -11,7 +11,7 @@ from exitwave.core.threads import together_on
 from exitwave.data import Chunk, EventChunk, FrameChunk
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import DirectImage, checkerboard
-from exitwave.recon.live._guides import deposit, locate
+from exitwave.recon.live._guides import deposit, in_order, locate
 from exitwave.recon.live.columns import Rejected, columns
 from exitwave.recon.live.field import Field
 from exitwave.recon.live.frames import counts_of, places_of
@@ -22,7 +22,7 @@ from exitwave.recon.live.reach import Fill, Reach, check_order, extended, joined
 from exitwave.recon.live.rim import folded
 
 Halves = Literal["detector", "random"]
-TOGETHER = 2**15  # events whose places are found before any is added
+TOGETHER = 2**16  # events that are put in order before any is added
 
 
 @record
@@ -51,8 +51,8 @@ class LiveGuides:
     State and time do not depend on the length of the scan, only on canvas and stencil. Halves of the image are the two colours of the detector's
     checkerboard, as those of the dense methods, or two `random` halves of the events, by a hash of their running number and `seed`. `fill` and
     `order` as for `LivePhase`; on a free field the mean pattern is always taken out. The view states what cutting guides and rounding places
-    costs (`DirectImage.approximation`). Sums are in floating point: the same to rounding in any order, bit for bit the same in the same order,
-    however it is cut into chunks and on any number of threads.
+    costs (`DirectImage.approximation`). Sums are in floating point: the same to rounding in any order and chunks, and bit for bit the same for the same
+    chunks on any number of threads.
     """
 
     g: Geometry
@@ -104,10 +104,18 @@ class LiveGuides:
 
     def _deposit(self, state: GuidedState, position: np.ndarray, pixel: np.ndarray, colours: np.ndarray, number: int) -> None:
         made, n = state.layout, len(position)
-        place, row, half = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.uint8)
+        place, row, places, rows = np.empty((4, n), np.int64)
+        half = np.empty(n, np.uint8)
         locate(position, pixel, made.at, made.phase, made.pixel_rows, made.start, colours, number, np.uint64(self.seed), place, row, half,
                state.exposure, state.patterns, state.numbers)
-        together_on(2, lambda first, last: deposit(state.hot, made.rim.width, self.guides.stencils, place, row, half, first, last))
+        ends = in_order(place, row, half, len(self.guides.stencils), places, rows)
+
+        def add(first: int, last: int) -> None:
+            for h in range(first, last):
+                some = slice(ends[h], ends[h + 1])
+                deposit(state.hot[h], made.rim.width, self.guides.stencils, places[some], rows[some])
+
+        together_on(2, add)
 
     def merge(self, left: GuidedState, right: GuidedState) -> GuidedState:
         """The state of both parts together; the same in either order."""
