@@ -7,6 +7,7 @@ from exitwave.io.streams.packed import Packing
 
 COLUMNS = {"energy": "<u2", "subpixel": "<f4", "time_ns": "<i8"}
 PACKING = Packing(frame=(9, 14), scan=(5, 7), columns=COLUMNS, energy="time over threshold, 25 ns", calibration={"energy_eV": 2e5},
+                  dead_px=((0, 3), (8, 13)),
                   time="2026-11-22T02:00:00.000+00:00")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def test_files_of_events_and_replayed_scans_give_the_dense_image(
     shown = ["--views", str(views), "--every", "0.05 s", "--rate", "6e5", "--keep", "--png", str(tmp_path / "a.png")]
     assert live(events, tmp_path / "a.h5", *shown) == 0
     assert same(phase_in(tmp_path / "a.h5"), dense)
-    log = [json.loads(line) for line in (views / "log.jsonl").read_text().splitlines()]
+    begun, *log = (json.loads(line) for line in (views / "log.jsonl").read_text().splitlines())
+    assert datetime.fromisoformat(begun["begun"])
     pictures = sorted(views.glob("phase_*.png"))
     assert len(log) >= len(pictures) >= 1 and all(after["events"] >= before["events"] for before, after in pairwise(log))
     found = read_result(str(tmp_path / "a.h5"))
@@ -127,7 +129,10 @@ def test_shares_are_merged_to_the_same_image(events: Path, dense: np.ndarray, tm
     assert same(phase_in(tmp_path / "both.h5"), dense)
     assert live(events, tmp_path / "one.h5") == 0
     assert np.array_equal(phase_in(tmp_path / "both.h5"), phase_in(tmp_path / "one.h5"))
+    assert live(events, tmp_path / "other.h5", "--part", "2/2", "--cluster") == 0
     capsys.readouterr()
+    assert run(["merge", str(tmp_path / "1.h5"), str(tmp_path / "other.h5"), "-o", str(tmp_path / "no.h5")]) == 2
+    assert "another reading" in capsys.readouterr().err
     for parts in (["1.h5"], ["1.h5", "1.h5"]):
         assert run(["merge", *(str(tmp_path / part) for part in parts), "-o", str(tmp_path / "no.h5")]) == 2
     assert run(["merge", str(events), "-o", str(tmp_path / "no.h5")]) == 2
@@ -190,12 +195,13 @@ def test_a_watcher_that_is_killed_leaves_its_recording(events: Path, tmp_path: P
     assert exitwave.io.open(str(recording)).frames.read(0, 460).sum() == len(kept)  # and is a scan all the same
 
 
-def test_ctrl_c_ends_with_a_result(events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_polite_kill_end_with_a_result(asked: signal.Signals, events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupting(log: Any, look: Any) -> None:
         if look.number == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), asked)
 
-    monkeypatch.setattr("exitwave.cli.live._Log.show", interrupting)
+    monkeypatch.setattr("exitwave.cli.live.Log.show", interrupting)
     assert live(events, tmp_path / "a.h5", "--rate", "2e5", "--every", "0.1") == 3
     found = read_result(str(tmp_path / "a.h5")).metrics["live"]
     assert found["status"] == "stopped" and 0 < found["events"] < 650_000

@@ -1,21 +1,21 @@
 """A stream watched without a screen: pictures and a log while the scan runs, a result when it has ended."""
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import click
 import numpy as np
 import torch
 
 from exitwave.cli.asked import Known
-from exitwave.cli.live_source import Source, StreamFlags, input_told, source_of
-from exitwave.cli.saving import picture, save_direct, single, title_of
+from exitwave.cli.live_log import PHASE, Log, quantity
+from exitwave.cli.live_source import Source, StreamFlags, input_told, recorder_of, source_of
+from exitwave.cli.saving import picture, save_direct, title_of
 from exitwave.cli.session import Outputs, emit, layered, overridden
 from exitwave.cli.told import Making, threads
 from exitwave.cli.words import reach_in_words
@@ -25,22 +25,18 @@ from exitwave.core.seeds import DEFAULT_SEED
 from exitwave.data import Calibration, Dataset4D, calibration_from_json
 from exitwave.io.nxem import Facts
 from exitwave.io.provenance import InputFile
-from exitwave.io.streams import Packing, Recorder
-from exitwave.live import Ended, Look, Part, merged_parts, read_part, watch, write_part
-from exitwave.plot.quick import quick_picture
+from exitwave.io.streams import Recorder
+from exitwave.live import Ended, Part, merged_parts, read_part, watch, write_part
 from exitwave.recon.direct.geometry import Geometry, geometry
-from exitwave.recon.direct.image import DirectImage
 from exitwave.recon.direct.linear import LINEAR, UNSHIFTED
 from exitwave.recon.live import CubeState, LiveMoments, LivePhase, counted
 from exitwave.recon.live.choice import Choice, Executor, Live, choose, live_executor
 from exitwave.recon.options import Quantities, ReconstructOptions
 from exitwave.signal import frc, ring_ssnr
 
-PHASE = "phase"
 ENGINES: Mapping[str, tuple[str, ...] | None] = {"cube": None, "moments": ("icom",), "shifts": ("parallax", "flipped-parallax"),
                                                 "guides": tuple(m for m in LINEAR if m not in UNSHIFTED)}
 STATUS = {"complete": 0, "stopped": 3, "broken": 4}
-LOG, PICTURE = "log.jsonl", "phase.png"
 
 
 @record
@@ -68,8 +64,6 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
         file: Mapping[str, Any]) -> int:
     """Watch to the end; the exit status."""
     source = source_of(where, flags, file)
-    if w.recording is not None and not source.sends_events:
-        raise InputError("a recording holds events, and this source sends frames", got=source.name, remedy="leave out --record")
     _check_apart(source, w)
     known = overridden(layered(source.calibration, beside.calibration), **optics)
     mask = beside.alive(source.shape[2:])
@@ -84,9 +78,9 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
         click.echo(choice.why, err=True)
     recipe = {**recipe_of(options.method, options.upsample, known, w.budget, alive), "verb": "live"}
     w = replace(w, engine=choice.executor)
-    log = _Log(w, known)
-    recorder = _recorder(source, known, w)
+    log, recorder = Log(w.views, known, keep=w.keep, quiet=w.as_json), None
     try:
+        recorder = None if w.recording is None else recorder_of(w.recording, source, known, alive, w.force)
         ended = watch(source.stream, {PHASE: accumulator}, source.shape, every_s=w.every_s, show=log.show, recording=recorder, until_s=w.seconds)
     except BaseException:
         _closed(recorder, complete=False)
@@ -102,11 +96,13 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
 
 
 def _check_apart(source: Source, w: Watching) -> None:
-    """Refuse an output that is the source.
+    """Refuse an output that is the source, and a recording of frames.
 
     Raises:
         InputError: naming it.
     """
+    if w.recording is not None and not source.sends_events:
+        raise InputError("a recording holds events, and this source sends frames", got=source.name, remedy="leave out --record")
     for path in (w.recording, w.outputs.result, w.outputs.png, w.outputs.tiff):
         if path and source.path and os.path.exists(path) and os.path.samefile(path, source.path):
             raise InputError(f"{path} is what is read", remedy="name another output")
@@ -162,16 +158,8 @@ def merge(paths: tuple[str, ...], outputs: Outputs, *, budget: int, force: bool,
     w = Watching(outputs=outputs, views=None, keep=False, every_s=1.0, recording=None, seconds=None, halves=bool(recipe["halves"]),
                  engine=recipe["engine"], library=None, budget=budget, force=force, as_json=as_json, making=Making())
     told = InputFile(path=str(recipe["source"]), bytes=0, unhashed=f"merged from {', '.join(map(os.path.basename, paths))}", options={})
-    kept = {name: value for name, value in recipe.items() if name not in ("share", "shape", "source", "halves", "engine")}
+    kept = {name: value for name, value in recipe.items() if name not in ("share", "shape", "source", "halves", "engine", "reading")}
     return _finish(ended, kept, known, g, accumulator, told, f"{len(paths)} parts", w)
-
-
-def _recorder(source: Source, known: Calibration, w: Watching) -> Recorder | None:
-    if w.recording is None:
-        return None
-    energy = getattr(getattr(source.stream, "packing", None), "energy", "time over threshold, units of 25 ns" if "energy" in source.columns else "")
-    return Recorder(w.recording, Packing(frame=source.shape[2:], scan=source.shape[:2], columns=source.columns, energy=energy,
-                                        calibration=known.as_json()), force=w.force)
 
 
 def _closed(recorder: Recorder | None, *, complete: bool) -> str:
@@ -184,68 +172,6 @@ def _closed(recorder: Recorder | None, *, complete: bool) -> str:
     except InputError as error:
         return str(error)
     return ""
-
-
-class _Log:
-    """A line for each look, in a file and on the terminal, and the picture."""
-
-    def __init__(self, w: Watching, known: Calibration) -> None:
-        self.w = w
-        step = known.need("scan_step_y_A"), known.need("scan_step_x_A")
-        self.area_A2 = step[0] * step[1]
-        self.events, self.seconds = 0, 0.0
-        self.file: TextIO | None = None
-        if w.views:
-            try:
-                os.makedirs(w.views, exist_ok=True)
-                self.file = open(os.path.join(w.views, LOG), "a", encoding="utf-8")  # noqa: SIM115 - closed by close
-            except OSError as error:
-                raise InputError(f"{w.views} cannot be written to", got=error.strerror or str(error),
-                                 remedy="name another folder for --views") from error
-
-    def show(self, look: Look) -> None:
-        """Called by the thread that looks."""
-        image, resolution = look.views.get(PHASE), None
-        if image is not None:
-            resolution = resolution_of(image)
-        counts = look.events or look.frames
-        rate = (counts - self.events) / max(look.seconds - self.seconds, 1e-9)
-        self.events, self.seconds = counts, look.seconds
-        told = {"seconds": round(look.seconds, 3), "events": look.events, "frames": look.frames, "per_second": round(rate),
-                "dose_e_per_A2": None if image is None else image.electrons / self.area_A2,
-                "frc_resolution_A": resolution, "view_s": round(look.view_s, 4), "waiting_bytes": look.waiting_bytes,
-                "rejected": dict(look.rejected), "lacking": look.lacking.get(PHASE, "")}
-        if self.file is not None:
-            self.file.write(json.dumps(told) + "\n")
-            self.file.flush()
-        if image is not None and self.w.views:
-            name = f"phase_{look.number:05d}.png" if self.w.keep else PICTURE
-            words = f"{look.seconds:.1f} s, {quantity(counts)} {'events' if look.events else 'frames'}"
-            quick_picture(os.path.join(self.w.views, name), single(image.image), image.pitch_A, words)
-        if not self.w.as_json:
-            lost = sum(number for reason, number in look.rejected.items() if reason.startswith(("events", "frames", "electrons", "hits")))
-            reach = f"{resolution:.3g} A" if resolution else "every ring" if image is not None else "no image yet"
-            more = f"  {quantity(lost)} not used" if lost else ""
-            click.echo(f"{look.seconds:8.1f} s  {quantity(counts):>8}  {quantity(rate):>8}/s  {reach}{more}", err=True)
-
-    def close(self) -> None:
-        """The log ends."""
-        if self.file is not None:
-            with suppress(OSError):
-                self.file.close()
-
-
-def resolution_of(image: DirectImage) -> float | None:
-    """Where the half images stop correlating, A; None where they never do."""
-    return frc(image.halves[0].double(), image.halves[1].double(), image.pitch_A).resolution_A()
-
-
-def quantity(value: float) -> str:
-    """ "12.3 M": a count that is read at a glance."""
-    for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
 
 
 def _finish(ended: Ended, recipe: Mapping[str, Any], known: Calibration, g: Geometry, accumulator: Live, told: InputFile, name: str,
@@ -309,7 +235,9 @@ class _NoFrames:
 
 
 def _save_part(ended: Ended, recipe: Mapping[str, Any], flags: StreamFlags, source: Source, w: Watching) -> int:
-    more = {"share": flags.share, "shape": source.shape, "source": source.path, "halves": w.halves, "engine": w.engine}
+    # Parts that read their events in different ways would make no one scan.
+    told = {name: value for name, value in asdict(flags).items() if name not in ("share", "rate", "wait_s", "idle_s")}
+    more = {"share": flags.share, "shape": source.shape, "source": source.path, "halves": w.halves, "engine": w.engine, "reading": told}
     write_part(w.outputs.result, Part(recipe={**recipe, **more}, states=ended.states, events=ended.events, frames=ended.frames,
                                          status=ended.status, because=ended.because, rejected=ended.rejected), w.force)
     index, of = flags.share

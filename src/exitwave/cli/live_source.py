@@ -11,7 +11,7 @@ import exitwave.io
 from exitwave.core import InputError, record
 from exitwave.data import Calibration, LiveStream, calibration_from_json
 from exitwave.io.provenance import InputFile, hash_of
-from exitwave.io.streams import Clustering, LineScan, open_events, ticks
+from exitwave.io.streams import Clustering, LineScan, Packing, Recorder, open_events, ticks
 from exitwave.io.streams.frame_order import FrameScan
 from exitwave.io.streams.growing import GrowingFrames, GrowingHdf5, follow_npy, follow_raw
 from exitwave.io.streams.merlin import merlin_stream
@@ -21,6 +21,7 @@ from exitwave.io.streams.sparse import FourDCameraStream, RawCsrStream
 from exitwave.live import FrameReplay, Paced, ShareOf
 
 SPARSE = {"raw_csr": RawCsrStream, "fourd_camera": FourDCameraStream}  # files that hold electrons rather than frames
+TPX3_ENERGY = "time over threshold, units of 25 ns"
 TPX3_COLUMNS, CLUSTERED = {"time_ns": "<i8", "energy": "<u4"}, {"subpixel": "<f4"}
 ADDRESSES, CAMERAS = ("tcp://", "tcp-listen://"), ("merlin://", "simplon://")
 
@@ -49,7 +50,7 @@ class StreamFlags:
 @record
 class Source:
     """A stream with its whole shape (Ry, Rx, ky, kx), and what its origin tells of calibration and dead pixels; `path` is a file's, or "".
-    `columns` of its events beyond position and pixel, as a recording keeps them."""
+    `columns` of its events beyond position and pixel, as a recording keeps them, and what their `energy` means."""
 
     stream: LiveStream
     shape: tuple[int, int, int, int]
@@ -59,6 +60,7 @@ class Source:
     path: str
     sends_events: bool
     columns: Mapping[str, str]
+    energy: str = ""
 
 
 def source_of(where: str, flags: StreamFlags, file: Mapping[str, Any]) -> Source:
@@ -95,8 +97,19 @@ def _events(where: str, flags: StreamFlags) -> Source:
         raise InputError(f"{where} is a scan of another shape", expected=f"--scan-shape {scan[0]},{scan[1]}", got=f"{flags.scan_shape}")
     path = "" if where.startswith(ADDRESSES) else os.path.abspath(where)
     columns = TPX3_COLUMNS | (CLUSTERED if flags.cluster else {}) if packing is None else packing.columns
-    return Source(stream=stream, shape=(*scan, *stream.frame), calibration=known, alive=None, name=where, path=path, sends_events=True,
-                  columns=columns)
+    return Source(stream=stream, shape=(*scan, *stream.frame), calibration=known, alive=None if packing is None else packing.alive, name=where,
+                  path=path, sends_events=True, columns=columns, energy=TPX3_ENERGY if packing is None else packing.energy)
+
+
+def recorder_of(path: str, source: Source, known: Calibration, alive: np.ndarray | None, force: bool = False) -> Recorder:
+    """A file for the events of a source, with what is known of it.
+
+    Raises:
+        InputError: the file exists and `force` is false, or it cannot be written.
+    """
+    dead = () if alive is None else tuple((int(y), int(x)) for y, x in np.argwhere(~alive))
+    return Recorder(path, Packing(frame=source.shape[2:], scan=source.shape[:2], columns=source.columns, energy=source.energy,
+                                  calibration=known.as_json(), dead_px=dead), force=force)
 
 
 def _order(flags: StreamFlags) -> FrameScan:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import click
 
 import exitwave.io
-from exitwave.cli.live import quantity
+from exitwave.cli.live_log import quantity
 from exitwave.cli.session import emit
 from exitwave.core import InputError
 from exitwave.data import Dataset4D

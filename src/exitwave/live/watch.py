@@ -79,7 +79,8 @@ def watch(
     Chunks are taken in by a thread of their own, at most `waiting_bytes` ahead: beyond that the sender waits, nothing is dropped here. Looks are made
     by another thread from a copy of the states; one that takes longer than `every_s` delays the next one only. `recording` gets every chunk of events
     before it is added and is flushed at every look; where it fails, or a look cannot be shown, the watching goes on, and the sentence is a reason in
-    `rejected`. `until_s` ends it early, as Ctrl-C does, with what there is. A source that fails ends it as "broken"; nothing that was added is lost.
+    `rejected`. `until_s` ends it early, as Ctrl-C and SIGTERM do, with what there is. A source that fails, in whatever way, ends it as
+    "broken"; nothing that was added is lost.
 
     Raises:
         InputError: no accumulator, or one that does not fit the shape.
@@ -105,8 +106,8 @@ def watch(
             status, because = "broken", early[0]
     except KeyboardInterrupt:
         status = "stopped"
-    except (ExitwaveError, MemoryError) as error:
-        status, because = "broken", str(error) or "the memory is full"
+    except Exception as error:  # noqa: BLE001 - a fault of ours is no reason to lose the scan that is there
+        status, because = "broken", _words(error)
     finally:
         job.close()
     return job.ended(status, because, monotonic() - begun)
@@ -114,7 +115,7 @@ def watch(
 
 @contextmanager
 def _stop_asked() -> Iterator[threading.Event]:
-    """Ctrl-C as a flag, so that no chunk is left half added or half recorded; a second one interrupts at once."""
+    """Ctrl-C or a polite kill as a flag, so that no chunk is left half added or half recorded; a second one interrupts at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -125,11 +126,12 @@ def _stop_asked() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         asked.set()
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Job:
@@ -206,7 +208,6 @@ class _Job:
         """Begin a look, unless one is still being made."""
         if self._looking is not None and not self._looking.done():
             return False
-        self._raise_failed_look()
         self._flush()
         self.looks += 1
         before = Look(number=self.looks, seconds=seconds, chunks=self.chunks, events=self.events, frames=self.frames, rejected=self.rejected(),
@@ -219,8 +220,8 @@ class _Job:
         views, lacking = _made({name: (one.view, states[name]) for name, one in self.accumulators.items()})
         try:
             self.show(Look(**{**_fields(before), "views": views, "lacking": lacking, "view_s": monotonic() - begun}))
-        except (ExitwaveError, OSError, MemoryError) as error:  # a picture that a full disk does not take is nothing to lose a scan for
-            self.failed_look, self.failed_looks = str(error), self.failed_looks + 1
+        except Exception as error:  # noqa: BLE001 - a picture that cannot be made, for whatever reason, is nothing to lose a scan for
+            self.failed_look, self.failed_looks = _words(error), self.failed_looks + 1
 
     def rejected(self) -> dict[str, int]:
         """By reason: what the source, the accumulators and the recording did not use."""
@@ -244,7 +245,6 @@ class _Job:
         self._intake.join(timeout=PATIENCE_S)
 
     def ended(self, status: str, because: str, seconds: float) -> Ended:
-        self._raise_failed_look()
         # A scan that was cut off has not seen its last positions; one that is complete has.
         made = {name: (one.finish if status == "complete" else one.view, self.states[name]) for name, one in self.accumulators.items()}
         results, lacking = _made(made)
@@ -257,10 +257,6 @@ class _Job:
                 self.recording.flush()
             except ExitwaveError as error:
                 self.failed_recording = str(error)
-
-    def _raise_failed_look(self) -> None:
-        if self._looking is not None and self._looking.done():
-            self._looking.result()
 
 
 @record
@@ -298,6 +294,13 @@ class _Room:
 
     def end(self, error: Exception | None) -> None:
         self._ready.put(_End(error=error))
+
+
+def _words(error: Exception) -> str:
+    """What failed, for the one who watches; what is no fault of theirs says so."""
+    if isinstance(error, (ExitwaveError, OSError, MemoryError)):
+        return str(error) or "the memory is full"
+    return f"a fault of exitwave itself, {type(error).__name__}: {error}; please report it"
 
 
 def _made(asked: Mapping[str, tuple[Callable[[Any], Any], Any]]) -> tuple[dict[str, Any], dict[str, str]]:

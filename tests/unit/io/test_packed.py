@@ -153,6 +153,7 @@ def test_a_header_that_is_damaged_says_so(damage, says: str) -> None:
                                             (b'{"version": 1, "frame": [0, 5], "scan": null, "columns": {}}', "does not have|do not have"),
                                             (b'{"version": 1, "frame": [4, 5], "scan": null, "columns": {"time_ns": "<f8"}}', "do not have"),
                                             (b'{"version": 1, "frame": [4.5, 5], "scan": null, "columns": {}}', "no whole numbers"),
+                                            (b'{"version": 1, "frame": [4, 5], "scan": null, "columns": {}, "dead_px": [[4, 0]]}', "do not have"),
                                             (b'{"version": 1, "frame": 4, "scan": null, "columns": {}}', "lacks")])
 def test_a_header_that_says_something_else_is_refused(text: bytes, says: str) -> None:
     text += b" " * (-len(text) % 8)

@@ -8,8 +8,9 @@ All numbers are little-endian. A stream begins with a header::
     text      JSON in UTF-8, padded with spaces
 
 whose JSON object holds ``version`` (1), ``frame`` [ky, kx], ``scan`` [Ry, Rx] or null, ``columns`` (an object: see below), ``energy`` (what the
-energies mean, in words with their unit), ``calibration`` (an object of plain values, as `exitwave.data.Calibration` writes it), ``time`` (of the
-beginning, ISO 8601), ``wrote`` (the program) and ``first_block``. Other keys are left alone. Then come blocks of 40 bytes and their events::
+energies mean, in words with their unit), ``calibration`` (an object of plain values, as `exitwave.data.Calibration` writes it), ``dead_px``
+([[y, x], ..], pixels that are not to be used), ``time`` (of the beginning, ISO 8601), ``wrote`` (the program) and ``first_block``. Other keys are
+left alone. Then come blocks of 40 bytes and their events::
 
     4 bytes   95 45 57 42 ("\\x95EWB")
     uint32    n, the number of events, at most 2^18
@@ -67,6 +68,7 @@ class Packing:
     columns: Mapping[str, str] = field(default_factory=dict)
     energy: str = ""
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    dead_px: tuple[tuple[int, int], ...] = ()
     time: str = ""
     first_block: int = 0
 
@@ -78,9 +80,20 @@ class Packing:
             if kind not in KINDS.get(name, ()):
                 raise InputError(f"packed events have no column {name} of type {kind}",
                                  expected=", ".join(f"{known} {'|'.join(kinds)}" for known, kinds in KINDS.items()))
-
+        outside = [at for at in self.dead_px if not (0 <= at[0] < self.frame[0] and 0 <= at[1] < self.frame[1])]
+        if outside:
+            raise InputError("a dead pixel outside the frame", expected=f"inside {self.frame}", got=outside[0])
         if not 0 <= self.first_block < 2**63:
             raise InputError("the number of a stream's first block", expected="0 to 2^63 - 1", got=self.first_block)
+
+    @property
+    def alive(self) -> np.ndarray | None:
+        """Which pixels (ky, kx) are to be used; None: all."""
+        if not self.dead_px:
+            return None
+        alive = np.ones(self.frame, bool)
+        alive[tuple(np.array(self.dead_px).T)] = False
+        return alive
 
     def layout(self, n: int) -> dict[str, tuple[int, np.dtype[Any], int]]:
         """Offset, type and numbers for each event of each column of a block of n events; "" has the size of all."""
@@ -115,7 +128,8 @@ def encode_header(packing: Packing) -> bytes:
 
     words = {"version": VERSION, "frame": list(packing.frame), "scan": None if packing.scan is None else list(packing.scan),
              "columns": {name: packing.columns[name] for name in KINDS if name in packing.columns}, "energy": packing.energy,
-             "calibration": dict(packing.calibration), "time": packing.time or datetime.now(UTC).isoformat(timespec="milliseconds"),
+             "calibration": dict(packing.calibration), "dead_px": [list(at) for at in packing.dead_px],
+             "time": packing.time or datetime.now(UTC).isoformat(timespec="milliseconds"),
              "wrote": f"exitwave {__version__}", "first_block": packing.first_block}
     try:
         text = json.dumps(words, ensure_ascii=False, allow_nan=False).encode()
@@ -154,7 +168,8 @@ def decode_header(data: bytes, name: str) -> Packing:
             raise FormatError(f"{name} holds packed events of another version", expected=VERSION, got=words["version"], remedy="update exitwave")
         scan = words["scan"]
         return Packing(frame=_pair(words["frame"]), scan=None if scan is None else _pair(scan), columns=dict(words["columns"]),
-                       energy=str(words.get("energy", "")), calibration=dict(words.get("calibration", {})), time=str(words.get("time", "")),
+                       energy=str(words.get("energy", "")), calibration=dict(words.get("calibration", {})),
+                       dead_px=tuple(_pair(at) for at in words.get("dead_px", [])), time=str(words.get("time", "")),
                        first_block=int(words.get("first_block", 0)))
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"the header of {name} lacks what packed events need", got=str(error)) from error

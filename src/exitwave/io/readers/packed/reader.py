@@ -33,7 +33,7 @@ def open_frames(path: str, inside: str, options: Options) -> Opened:
     shape = arranged((scan[0] * scan[1], *found.packing.frame), options.scan_shape or scan, path)
     events = sum(place.block.events for place in found.places)
     about = {"events": events, "time": found.packing.time, "energy": found.packing.energy}
-    return Opened(frames=CountedEvents(path=path, shape=shape), attributes=about, told=_told(found.packing))
+    return Opened(frames=CountedEvents(path=path, shape=shape), attributes=about, told=_told(found.packing), alive=found.packing.alive)
 
 
 @record
