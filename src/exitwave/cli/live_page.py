@@ -3,7 +3,7 @@
 import os
 import socket
 import webbrowser
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -12,22 +12,24 @@ from time import perf_counter
 from typing import Any
 
 import click
-import numpy as np
 
-from exitwave.cli.asked import Known
+from exitwave.cli.asked import Known, given
 from exitwave.cli.live_source import Source, StreamFlags, input_told, source_of
+from exitwave.cli.reconstruct import WANTED
 from exitwave.cli.saving import save_direct
 from exitwave.cli.session import Outputs, layered, overridden
 from exitwave.cli.told import Making
 from exitwave.cli.work import Reconstructed, recipe_of
 from exitwave.core import InputError, record
+from exitwave.core.aberrations import focus_in_words
 from exitwave.data import Dataset4D
 from exitwave.io.nxem import Facts
 from exitwave.io.streams import Packing, Recorder
 from exitwave.live import Microscope, Paced
-from exitwave.live.page import Doing, Scene, Session, Settings, Snapshot, guard_of, scene_of, settings_for
+from exitwave.live.page import Command, Doing, Scene, Session, Settings, Snapshot, guard_of, scene_of, settings_for
 from exitwave.live.page.demo import Simulated
 from exitwave.live.page.demo import known as demo_known
+from exitwave.live.page.result import browsed, is_result
 from exitwave.live.page.scene import MOVED, calibration_at
 from exitwave.live.page.session import whole_rows
 from exitwave.recon.calibrate import calibrate
@@ -35,19 +37,43 @@ from exitwave.recon.live import CubeState, counted
 from exitwave.recon.options import Quantities, ReconstructOptions
 from exitwave.signal import frc, ring_ssnr
 
-DEMO, DEMO_RATE = "demo", 1.2e6
+DEMO, DEMO_RATE, METHOD = "demo", 1.2e6, "ssb"
 LEAST_ROWS = 16
 
 
 @record
 class Serving:
-    """Where the page is served, whether a browser is opened, and the folder that its buttons save to."""
+    """Where the page is served, whether a browser is opened, the folder that its buttons save to, and a recording from the beginning on."""
 
     host: str = "127.0.0.1"
     port: int = 0
     token: str | None = None
     browser: bool = True
     folder: str = "."
+    recording: str | None = None
+
+
+def refused(headless: Mapping[str, Any], share: tuple[int, int]) -> None:
+    """Refuse flags that are for watching without a page.
+
+    Raises:
+        InputError: naming the first.
+    """
+    given_ = [name for name, value in headless.items() if value is not None] + (["part"] if share[1] > 1 else [])
+    if given_:
+        raise InputError(f"--{given_[0]} is for --headless", remedy="the page's buttons save into the folder of --save-to")
+
+
+def asked_of(recipe: str | None, sets: Sequence[str], flags: Mapping[str, Any]) -> tuple[ReconstructOptions, Known]:
+    """As for `exitwave.cli.reconstruct.asked_of`; without a method the page begins with its own.
+
+    Raises:
+        InputError, FormatError: as there.
+    """
+    told = given(recipe, sets, flags, WANTED)
+    if told.recipe.kind != "reconstruct" and "method" not in told.typed:
+        return ReconstructOptions(**{"method": METHOD, **told.typed}), told.known
+    return told.options(ReconstructOptions), told.known
 
 
 def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFlags, serving: Serving, *, optics: Mapping[str, Any],
@@ -55,6 +81,8 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
     """Serve the page until Ctrl-C; the exit status."""
     server_of = _server()
     guard_of(serving.host, 0, serving.token)  # refused before the source is opened
+    if is_result(where):
+        return _serve(browsed(where), server_of, serving)
     source = demo_source(flags) if where == DEMO else source_of(where, flags, file)
     known = overridden(layered(source.calibration, beside.calibration), **optics)
     mask = beside.alive(source.shape[2:])
@@ -62,19 +90,25 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
     scene = scene_of(known, source.shape, alive, budget)
     session = Session(scene, settings_for(scene, options.method, options.upsample), doing_of(source, where, flags, file, serving, budget, making),
                       where if where != DEMO else "demo: a gold particle on carbon, simulated")
+    if serving.recording:
+        session.do(Command(name="record"))
+    return _serve(session, server_of, serving)
+
+
+def _serve(shows: Any, server_of: Callable[..., Any], serving: Serving) -> int:
     with _listening(serving) as (bound, port):
         guard = guard_of(serving.host, port, serving.token)
-        server = server_of(session, guard, serving.host, port)
+        server = server_of(shows, guard, serving.host, port)
         address = f"http://{_shown(serving.host)}:{port}/?token={guard.token}"
         click.echo(f"the live page is at {address}  (Ctrl-C ends it)")
-        session.open()
+        shows.open()
         try:
             if serving.browser:
                 webbrowser.open(address)
             with suppress(KeyboardInterrupt):
                 server.run(sockets=[bound])
         finally:
-            session.close()
+            shows.close()
     return 0
 
 
@@ -88,7 +122,7 @@ def demo_source(flags: StreamFlags, frames: Simulated | None = None) -> Source:
 
 def doing_of(source: Source, where: str, flags: StreamFlags, file: Mapping[str, Any], serving: Serving, budget: int, making: Making) -> Doing:
     """What the buttons do with this source."""
-    first = [source.stream]
+    first, asked_for = [source.stream], [serving.recording] if serving.recording else []
 
     def reopen() -> Any:
         if first:
@@ -96,7 +130,7 @@ def doing_of(source: Source, where: str, flags: StreamFlags, file: Mapping[str, 
         return (demo_source(flags) if where == DEMO else source_of(where, flags, file)).stream
 
     def recorded() -> tuple[Recorder, Callable[[bool], None], str]:
-        path = _named(serving.folder, "events", ".ewe")
+        path = asked_for.pop() if asked_for else _named(serving.folder, "events", ".ewe")
         recorder = Recorder(path, Packing(frame=source.shape[2:], scan=source.shape[:2], columns=source.columns, energy="",
                                           calibration=source.calibration.as_json()))
         return recorder, lambda complete: recorder.close() if complete else recorder.end(), path
@@ -145,13 +179,13 @@ def calibrated(scene: Scene, state: CubeState, settings: Settings, budget: int) 
     values: dict[str, Any] = {name: _rounded(float(q.value)) for name, q in found.aberrations.items() if name in MOVED and q.value is not None}
     values |= {"rotation_deg": _rounded(float(found.rotation_deg.value or 0.0)), "transpose": bool(found.transpose.value)}
     c10 = found.aberrations["C10_A"]
-    more = f" ± {c10.sigma / 10:.2g}" if c10.sigma else ""
-    return values, (f"calibrated from {rows} rows: C10 {float(c10.value or 0) / 10:.4g}{more} nm, rotation {values['rotation_deg']:.4g}°"
+    more = f" ± {c10.sigma / 10:.2g} nm" if c10.sigma else ""
+    return values, (f"calibrated from {rows} rows: {focus_in_words(float(c10.value or 0))}{more}, rotation {values['rotation_deg']:.4g}°"
                     f"{', transposed' if values['transpose'] else ''}")
 
 
 def _rounded(value: float) -> float:
-    return float(np.format_float_positional(value, 6, fractional=False))
+    return float(f"{value:.5g}")
 
 
 def _named(folder: str, what: str, suffix: str) -> str:

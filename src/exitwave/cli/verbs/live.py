@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import click
 
-from exitwave.cli.options import Output, Unit, about_options, flag_of, image_options, recipe_option, scan_options, set_option
+from exitwave.cli.options import Output, Unit, about_options, flag_of, recipe_option, scan_options, set_option, together
 
 
 class Share(click.ParamType):
@@ -23,10 +23,25 @@ class Share(click.ParamType):
         return int(one) - 1, int(of)
 
 
+image_options = together(
+    click.option("--output", "-o", type=Output("result"), help="Headless: HDF5 result as NeXus (NXem), or a Zarr folder where it ends in .zarr."),
+    click.option("--png", type=Output("picture"), help="Headless: phase, FFT and transfer as a picture."),
+    click.option("--tiff", type=Output("TIFF"), help="Headless: the phase as calibrated 32-bit TIFF."),
+)
+page_options = together(
+    click.option("--host", default="127.0.0.1", show_default=True, help="Where the page is served; others than this machine need a --token."),
+    click.option("--port", type=click.IntRange(0, 65535), default=0, help="Its port.  [default: a free one]"),
+    click.option("--token", help="What the page's address must hold, 16 characters at least.  [default: a random one]"),
+    click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in a browser."),
+    click.option("--save-to", type=click.Path(file_okay=False), default=".", help="Folder for what the page's buttons save.  [default: this one]"),
+)
+
+
 @click.command(name="live")
 @click.argument("source")
 @click.option("--headless", is_flag=True, help="Pictures, a log and a result, without a page.")
 @click.option("--method", "-m", help="parallax, flipped-parallax, ssb, icom, obf, wiener, lsq or wdd.")
+@page_options
 @image_options
 @click.option("--views", type=click.Path(file_okay=False), help="Folder for the picture of every look and log.jsonl.")
 @click.option("--keep", is_flag=True, help="With --views: keep every picture under a number of its own.")
@@ -59,7 +74,12 @@ def command(
     source: str,
     headless: bool,
     method: str | None,
-    output: str,
+    host: str,
+    port: int,
+    token: str | None,
+    browser: bool,
+    save_to: str,
+    output: str | None,
     png: str | None,
     tiff: str | None,
     views: str | None,
@@ -78,10 +98,14 @@ def command(
     **options: Any,
 ) -> None:
     """Watch SOURCE: tcp://HOST:PORT (Timepix3 or packed events), merlin://HOST:PORT, simplon://HOST:PORT, a file of events, one that
-    grows (--follow), or a scan that is replayed.
+    grows (--follow), a scan that is replayed, a result to look at, or `demo`: a microscope that is always there.
+
+    Without --headless a page opens in the browser (needs the extra `live`): the image while it grows, methods and optics to turn, detectors to draw.
 
     \b
     Example:
+      exitwave live demo
+      exitwave live scan.h5 --method ssb --rate 2000
       exitwave live tcp://detector:8088 --headless --method obf --recipe recipe.yaml -o phase.h5 --views watch --record run.ewe
       exitwave live run.ewe --headless --method ssb -o ssb.h5
       exitwave live scan.h5 --headless --method parallax --recipe recipe.yaml -o phase.h5 --rate 2000
@@ -95,8 +119,6 @@ def command(
     from exitwave.cli.told import Making, about_of
     from exitwave.core import InputError
 
-    if not headless:
-        raise InputError("the live page is not there yet", remedy="pass --headless for pictures, a log and a result")
     if seconds is not None and not seconds > 0:
         raise InputError("--seconds is how long to watch", expected="more than 0 s", got=seconds)
     if every_s <= 0:
@@ -107,12 +129,24 @@ def command(
     flags = scan_flags(options)
     if any((flags.corrections.dark, flags.corrections.gain, flags.corrections.dead, flags.corrections.descan)):
         raise InputError("a stream is counted as it comes: corrections of frames are for scans", remedy="leave out --dark, --gain, --descan")
+    scan = flags.file["scan_shape"]
+    stream = StreamFlags(scan_shape=scan, **typed)
+    file = {name: flags.file[name] for name in ("reader", "shape", "dtype")}
+    if not headless:
+        from exitwave.cli import live_page
+
+        live_page.refused({"output": output, "png": png, "tiff": tiff, "views": views, "seconds": seconds, "library": library}, stream.share)
+        serving = live_page.Serving(host=host, port=port, token=token, browser=browser, folder=save_to, recording=recording)
+        asked, known = live_page.asked_of(recipe, sets, {"method": method, "upsample": upsample})
+        check_outputs(flags.force, recording)
+        click.get_current_context().exit(live_page.run(source, asked, known, stream, serving, optics=flags.optics, file=file,
+                                                       budget=begin(flags.threads, flags.memory),
+                                                       making=Making(hashed=not no_hash, about=about_of(about))))
+    if output is None:
+        raise InputError("--headless leaves a result", remedy="pass --output, or leave out --headless for the page")
     asked, known = asked_of(recipe, sets, {"method": method, "upsample": upsample})
     check_outputs(flags.force, output, png, tiff, recording)
     w = Watching(outputs=Outputs(result=output, png=png, tiff=tiff), views=views, keep=keep, every_s=every_s, recording=recording, seconds=seconds,
                  halves=halves, engine=engine, library=library, budget=begin(flags.threads, flags.memory), force=flags.force, as_json=flags.as_json,
                  making=Making(hashed=not no_hash, about=about_of(about)))
-    scan = flags.file["scan_shape"]
-    stream = StreamFlags(scan_shape=scan, **typed)
-    file = {name: flags.file[name] for name in ("reader", "shape", "dtype")}
     click.get_current_context().exit(run(source, asked, known, stream, w, optics=flags.optics, file=file))

@@ -50,7 +50,7 @@ def pictured(scene: Scene, state: CubeState, settings: Settings) -> Picture:
     arrays, unit = _shown(made, settings)
     noise = full_plane(made.noise.numpy(), made.image.shape[1]).real
     header = {**about, "view": settings.view, "unit": unit, "pitch_A": list(made.pitch_A), "method": settings.method, "upsample": settings.upsample,
-              "sigma": float(np.sqrt(noise.mean())), "electrons": made.electrons,
+              "sigma": float(np.sqrt(noise.mean())), "aperture_invA": view.g.edge_invA, "electrons": made.electrons,
               "dose_e_per_A2": made.electrons / (view.g.scan.pitch_A[0] * view.g.scan.pitch_A[1]), "C10_A": settings.C10_A}
     return Picture(header=header, arrays={**arrays, "seen": seen}, image=made, geometry=view.g)
 
@@ -119,20 +119,20 @@ def spectrum(picture: Picture) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     levels = np.clip((size - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
     header: dict[str, Any] = {"step_invA": [1 / (ny * pitch[0]), 1 / (nx * pitch[1])]}
     arrays = {"image": levels}
-    made, g = picture.image, picture.geometry
-    if made is not None and g is not None and picture.header["view"] == "phase":
-        transfer = full_plane(made.ctf.numpy(), nx)
-        arrays["lost"] = np.packbits(np.fft.fftshift(untransferred(transfer, made.pitch_A, 2 * g.edge_invA)))
-        header |= {"aperture_invA": g.edge_invA}
-        arrays |= _curves(made, transfer, g, header)
+    made = picture.image
+    if made is not None and picture.header["view"] == "phase":
+        transfer, edge = full_plane(made.ctf.numpy(), nx), picture.header["aperture_invA"]
+        arrays["lost"] = np.packbits(np.fft.fftshift(untransferred(transfer, made.pitch_A, 2 * edge)))
+        header |= {"aperture_invA": edge}
+        arrays |= _curves(made, transfer, edge, header)
     return header, arrays
 
 
-def _curves(made: DirectImage, transfer: np.ndarray, g: Geometry, header: dict[str, Any]) -> dict[str, np.ndarray]:
+def _curves(made: DirectImage, transfer: np.ndarray, edge_invA: float, header: dict[str, Any]) -> dict[str, np.ndarray]:
     one, other = (half.double() for half in made.halves)
     most = min(LONGEST_CURVE, min(one.shape) // 2)
     rings, ssnr = frc(one, other, made.pitch_A, rings=most), ring_ssnr(one, other, made.pitch_A, rings=most)
-    curve = radial(np.abs(transfer), made.pitch_A, 2.2 * g.edge_invA)
+    curve = radial(np.abs(transfer), made.pitch_A, 2.2 * edge_invA)
     header["resolution_A"], header["last_A"] = rings.resolution_A(), rings.last_A()
     value, sigma = (np.nan_to_num(t.numpy(), nan=0.0, posinf=0.0) for t in (ssnr.value, ssnr.sigma))
     return {"q": rings.q_invA.numpy(), "frc": rings.value.numpy(), "ssnr": value, "ssnr_sigma": sigma, "ctf_q": curve.q_invA, "ctf": curve.value}

@@ -136,3 +136,11 @@ def _view(scene: Scene, g: Geometry, method: str, upsample: int, complex_: bool)
 def in_words(error: ExitwaveError | MemoryError) -> str:
     """What went wrong, in a sentence."""
     return str(error) or "the memory is full"
+
+
+def unknown(scene: Scene, settings: Settings) -> list[str]:
+    """Which of the optics nobody has stated or set, in words."""
+    known = scene.calibration
+    set_ = settings.C10_A != 0 or settings.C12_A != 0 or settings.C21_A != 0
+    return [*(["aberrations"] if not set_ and not any(q.known for q in known.aberrations.values()) else []),
+            *(["rotation"] if settings.rotation_deg == 0 and not known.rotation_deg.known else [])]

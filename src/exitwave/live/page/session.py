@@ -14,7 +14,7 @@ from exitwave.core import record
 from exitwave.core.errors import ExitwaveError, InputError
 from exitwave.data import EventChunk, LiveStream
 from exitwave.live.page.picture import Picture, detected, pattern, pictured, spectrum
-from exitwave.live.page.scene import Scene, in_words
+from exitwave.live.page.scene import Scene, in_words, unknown
 from exitwave.live.page.settings import Change, Command, Settings, changed
 from exitwave.live.page.wire import packed
 from exitwave.live.watch import Ended, Look, Recording, watch
@@ -71,7 +71,7 @@ class Session:
         self._state: CubeState | None = None
         self._fresh = self._closing = False
         self._version = 0
-        self._status, self._words, self._note = "waiting", "", ""
+        self._status, self._words, self._note, self._notes = "waiting", "", "", 0
         self._told: dict[str, Any] = {"events": 0, "frames": 0, "seconds": 0.0, "waiting_bytes": 0, "per_second": 0.0, "rejected": {}}
         self._shown: Picture | None = None
         self._costs = {"render_s": 0.0, "side_s": 0.0}
@@ -162,19 +162,18 @@ class Session:
         return ""
 
     def _save(self) -> str:
+        """Made anew from one moment's counts and knobs: what is on the screen may be a turn behind."""
         with self._lock:
-            shown, state, told, settings = self._shown, self._state, dict(self._told), self.settings
+            state, told, settings, status = self._state, dict(self._told), replace(self.settings, view="phase"), self._status
         if self.doing.save is None:
             raise InputError("there is no place to save to")
         if state is None:
             raise InputError("there is nothing to save yet")
-        if shown is None or shown.image is None or shown.geometry is None:
-            settings = replace(settings, view="phase")
-            shown = pictured(self.scene, state, settings)
-        if shown.image is None or shown.geometry is None:
+        made = pictured(self.scene, state, settings)
+        if made.image is None or made.geometry is None:
             raise InputError("there is no phase image to save")
-        return "saved as " + self.doing.save(Snapshot(image=shown.image, geometry=shown.geometry, settings=settings, scene=self.scene, state=state,
-                                                     events=told["events"], frames=told["frames"], seconds=told["seconds"], status=self._status))
+        return "saved as " + self.doing.save(Snapshot(image=made.image, geometry=made.geometry, settings=settings, scene=self.scene, state=state,
+                                                      events=told["events"], frames=told["frames"], seconds=told["seconds"], status=status))
 
     def _calibrate(self) -> str:
         state = self._state
@@ -256,8 +255,7 @@ class Session:
             self._costs["side_s"] = monotonic() - begun
             return 0.0 if not work else monotonic() + max(SIDE_S, SIDE_SHARE * self._costs["side_s"])
         except (ExitwaveError, MemoryError) as error:
-            self._note = in_words(error)
-            self._publish_status()
+            self._say(in_words(error))
             return 0.0
 
     def _draw_sides(self, state: CubeState, settings: Settings) -> None:
@@ -266,7 +264,8 @@ class Session:
             self._publish("spectrum", packed("spectrum", *spectrum(self._shown)))
         if settings.view != "detector":
             with suppress(InputError):  # an empty detector has no image
-                self._publish("detector", packed("detector", {}, {"image": detected(self.scene, state, settings)}))
+                image, seen = detected(self.scene, state, settings), np.packbits(state.reach.seen)
+                self._publish("detector", packed("detector", {"scan": list(self.scene.shape[:2])}, {"image": image, "seen": seen}))
 
     def _publish(self, kind: str, message: bytes) -> None:
         with self._lock:
@@ -276,11 +275,11 @@ class Session:
             listener(kind, message)
 
     def _publish_status(self) -> None:
-        note, self._note = self._note, ""
         with self._lock:
-            header = {"name": self.name, "status": self._status, "because": self._words, "note": note, "busy": self._busy,
+            header = {"name": self.name, "status": self._status, "because": self._words, "note": self._note, "notes": self._notes, "busy": self._busy,
                       "recording": self._recording.where, **self._told, **{name: round(s, 4) for name, s in self._costs.items()},
                       "scan": list(self.scene.shape[:2]), "frame": list(self.scene.shape[2:]), "whole": self.scene.whole, "lacks": self.scene.lacks,
+                      "unknown": unknown(self.scene, self.settings),
                       "can": [name for name in ("save", "record", "calibrate") if getattr(self.doing, name) is not None],
                       "settings": {name: getattr(self.settings, name) for name in Settings.__dataclass_fields__}}
         self._publish("status", packed("status", header, {}))
@@ -290,7 +289,8 @@ class Session:
         self._publish_status()
 
     def _say(self, words: str) -> None:
-        self._note = words
+        """A word to all who look. It stays in the status, with its number, until the next: a message that is replaced takes nothing with it."""
+        self._note, self._notes = words, self._notes + 1
         self._publish_status()
 
     def _run(self, name: str, work: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ from exitwave.recon.options import FACTORS
 
 View = Literal["phase", "amplitude", "wave", "detector"]
 VIEWS = ("phase", "amplitude", "wave", "detector")
-LONGEST = 4096  # bytes of a message from a browser
+LONGEST, LONGEST_NAME = 4096, 80  # bytes of a message from a browser, letters of a plane's name
 NUMBERS = {  # name: (least, most) in the unit of the name
     "C10_A": (-1e7, 1e7), "C12_A": (0.0, 1e6), "phi12_deg": (-180.0, 180.0), "C21_A": (0.0, 1e7), "phi21_deg": (-360.0, 360.0),
     "rotation_deg": (-360.0, 360.0), "inner_mrad": (0.0, 1e4), "outer_mrad": (0.0, 1e4), "centre_y_mrad": (-1e4, 1e4), "centre_x_mrad": (-1e4, 1e4),
@@ -25,7 +25,8 @@ COMMANDS = ("start", "stop", "save", "calibrate")
 class Settings:
     """One set for all who look: the `method`, fine pixels per scan step, what the big image is (`view`); aberrations that the sliders move, the
     detector's rotation; the virtual detector (an annulus `inner_mrad` to `outer_mrad` around a centre relative to the optic axis, detector frame);
-    the scan position whose own pattern is shown (None: the mean)."""
+    the scan position whose own pattern is shown (None: the mean); of a result the
+    `plane` that is shown (None: the main one)."""
 
     method: str = "obf"
     upsample: int = 1
@@ -42,6 +43,7 @@ class Settings:
     centre_y_mrad: float = 0.0
     centre_x_mrad: float = 0.0
     position: tuple[int, int] | None = None
+    plane: str | None = None
 
 
 @record
@@ -117,6 +119,8 @@ def _checked(name: object, value: Any) -> Any:
     if name == "upsample" and type(value) is int and value in FACTORS:
         return value
     if name == "transpose" and isinstance(value, bool):
+        return value
+    if name == "plane" and isinstance(value, str) and 0 < len(value) <= LONGEST_NAME:
         return value
     if name == "position" and _is_position(value):
         return None if value is None else (value[0], value[1])

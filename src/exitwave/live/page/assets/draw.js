@@ -125,8 +125,8 @@ export const many = (value) => {
   return number(value);
 };
 
-export function scaleBar(context, left, bottom, width, A_per_px, most) {
-  const A = nice(most * A_per_px), wide = A / A_per_px, text = length(A);
+export function scaleBar(context, left, bottom, A_per_px, most, unit) {
+  const A = nice(most * A_per_px), wide = A / A_per_px, text = unit === "1/A" ? `${number(A)} 1/Å` : length(A);
   context.font = FONT;
   const box = Math.max(wide, context.measureText(text).width) + 16;
   context.fillStyle = "rgba(0, 0, 0, 0.6)";
@@ -172,11 +172,16 @@ const tick = (v, step) => Math.abs(v) < step / 2 ? "0" : Math.abs(v) >= 1e5 || s
 
 export function wheelBar(canvas) {
   const [context, width, height] = sharp(canvas);
-  const radius = Math.min(width / 2 - 6, 30), x = width / 2, y = 52;
+  const radius = Math.min(width / 2 - 16, 24), x = width / 2, y = 64;
   paintWheel(context, x, y, radius);
   context.font = FONT; context.fillStyle = colour("--ink"); context.textAlign = "center"; context.textBaseline = "alphabetic";
   context.fillText("phase", x, 12);
-  context.fillText("−π | π", x, y + radius + 18);
+  context.fillText("π/2", x, y - radius - 5);
+  context.fillText("−π/2", x, y + radius + 15);
+  context.textBaseline = "middle";
+  context.fillText("0", x + radius + 8, y);
+  context.fillText("π", x - radius - 8, y);
+  context.textBaseline = "alphabetic";
   context.fillText("bright:", x, y + radius + 38);
   context.fillText("amplitude", x, y + radius + 53);
 }

@@ -15,7 +15,7 @@ const KNOBS = [
 
 const kept = JSON.parse(localStorage.getItem("exitwave") || "{}");
 const keep = (name, value) => { kept[name] = value; localStorage.setItem("exitwave", JSON.stringify(kept)); };
-let socket = null, status = {}, messages = {}, dirty = new Set(), pending = {}, waiting = 0, sent = 0, wordTimer = 0;
+let socket = null, status = {}, messages = {}, dirty = new Set(), pending = {}, waiting = 0, sent = 0, wordTimer = 0, notes = -1;
 const rates = [];
 
 // Theme
@@ -41,7 +41,7 @@ function set(values) {
 }
 
 // Panels
-const image = new ImagePanel(at("image"), at("colours"), (text) => { at("value").textContent = text || "\u00a0"; }, (where) => set({ position: where }));
+const image = new ImagePanel(at("image"), at("colours"), (text) => { at("value").textContent = text || "\u00a0"; }, (where) => { if (status.settings) set({ position: where }); });
 const pattern = new PatternPanel(at("pattern"), (d) => {
   const round = (v) => Math.round(v * 1e4) / 1e4;
   set({ centre_y_mrad: round(d.y), centre_x_mrad: round(d.x), inner_mrad: round(d.inner), outer_mrad: round(d.outer) });
@@ -81,12 +81,12 @@ const knobs = KNOBS.map(([name, label, unit, per, sign, least, words]) => {
     const value = sign * inside / per;
     if (!knob.range || Math.abs(value) > knob.range * 1.0001) knob.reach(value);
     if (document.activeElement !== slider) slider.value = value;
-    if (document.activeElement !== box) box.value = Number(value.toPrecision(6));
+    if (document.activeElement !== box) box.value = Number(value.toPrecision(4));
     if (said) said.textContent = words(inside);
     slider.setAttribute("aria-valuetext", words ? words(inside) : `${draw.number(value, 4)} ${unit}`);
   };
   const turn = (text) => { const v = Number(text); if (text !== "" && Number.isFinite(v)) { set({ [name]: sign * v * per }); if (said) said.textContent = words(sign * v * per); } return v; };
-  slider.oninput = () => { box.value = Number(turn(slider.value).toPrecision(6)); };
+  slider.oninput = () => { box.value = Number(turn(slider.value).toPrecision(4)); };
   box.onchange = () => { const v = turn(box.value); if (Math.abs(v) > knob.range) knob.reach(v); slider.value = v; };
   return knob;
 });
@@ -98,7 +98,7 @@ function fields() {
 }
 
 // What is told
-const TOLD = { connecting: "connecting", waiting: "waiting for the source", running: "running", complete: "complete", stopped: "stopped", broken: "the source broke off", lost: "no connection: trying again" };
+const TOLD = { connecting: "connecting", waiting: "waiting for the source", running: "running", complete: "complete", stopped: "stopped", broken: "the source broke off", lost: "no connection: trying again", result: "a finished result" };
 function word(text, refused = false) {
   const box = at("word");
   clearTimeout(wordTimer);
@@ -112,6 +112,7 @@ function told() {
   at("name").textContent = s.name || ""; at("name").title = s.name || "";
   at("dot").className = `dot ${s.status}`;
   at("status").textContent = (TOLD[s.status] || s.status) + (s.because ? `: ${s.because}` : "") + (s.busy ? `, ${s.busy}` : "");
+  at("record").hidden = !(s.can || []).includes("record");
   at("start").disabled = running || s.fixed; at("stop").disabled = !running;
   at("save").disabled = !(s.can || []).includes("save") || s.busy !== "";
   at("record").disabled = !(s.can || []).includes("record"); at("record").setAttribute("aria-pressed", s.recording ? "true" : "false");
@@ -124,17 +125,32 @@ function told() {
   at("refresh").textContent = s.render_s ? `${Math.round(1e3 * s.render_s)} ms` : "–";
   at("rejected").replaceChildren(...Object.entries(s.rejected || {}).map(([reason, n]) => Object.assign(document.createElement("li"), { textContent: `${draw.many(n)} ${reason}` })));
   if (running) { rates.push(s.per_second); if (rates.length > 240) rates.shift(); drawSpark(at("spark"), rates); }
+  planes(s);
   const have = s.settings;
   if (!have || waiting) return;
-  for (const name of ["method", "view"]) if (document.activeElement !== at(name) || true) at(name).value = have[name];
+  for (const name of ["method", "view"]) at(name).value = have[name];
   at("upsample").value = String(have.upsample); at("transpose").checked = have.transpose;
   knobs.forEach((knob) => knob.show(have[knob.name]));
   pattern.set(have); image.position = have.position; fields();
   at("which").textContent = have.position ? `of row ${have.position[0]}, column ${have.position[1]}` : "mean";
   at("mean").hidden = !have.position;
   for (const id of ["method", "upsample"]) at(id).disabled = have.view === "detector";
-  if (s.lacks) word(`no phase image: ${s.lacks}`, true);
+  const unknown = s.lacks ? `No phase image: ${s.lacks}` : (s.unknown || []).length ? `Nobody has stated ${s.unknown.join(" and ")}: Calibrate measures them from the counts, or turn the knobs.` : "";
+  at("hint").hidden = !unknown; at("hint").textContent = unknown;
 }
+
+// A finished result has planes to choose, and no knobs.
+function planes(s) {
+  const list = s.planes || [], box = at("plane");
+  at("planes").hidden = !list.length;
+  for (const id of ["view", "method", "upsample"]) at(id).parentElement.hidden = list.length > 0;
+  at("optics").hidden = at("patterns").hidden = list.length > 0;
+  for (const id of ["start", "stop", "record", "save"]) at(id).hidden = list.length > 0;
+  for (const id of ["events", "rate", "backlog", "refresh", "spark"]) at(id).closest("div").hidden = list.length > 0;
+  if (box.options.length !== list.length) box.replaceChildren(...list.map(([name, title]) => new Option(title, name)));
+  if (list.length) box.value = s.plane;
+}
+at("plane").onchange = (e) => send({ type: "set", settings: { plane: e.target.value } });
 
 const TAKE = {
   image(message) {
@@ -142,16 +158,23 @@ const TAKE = {
     const h = message.header, percent = Math.round(1000 * h.reached) / 10;
     at("done").style.width = `${percent}%`; at("done").parentElement.setAttribute("aria-valuenow", String(percent));
     at("title").textContent = h.title || `${METHODS[h.method] || ""}, ${draw.number(percent)} % of the scan`;
+    at("done").parentElement.style.visibility = status.planes ? "hidden" : "";
     if (h.dose_e_per_A2 !== undefined) { at("dose").textContent = `${draw.number(h.dose_e_per_A2)} e/Å²`; at("sigma").textContent = `${draw.number(h.sigma, 2)} ${h.unit.split(",")[0]}`; }
   },
   pattern(message) { pattern.take(message); dirty.add("pattern"); },
   detector(message) { messages.detector = message; dirty.add("detector"); },
   spectrum(message) {
+    at("spectra").hidden = !message.arrays.image;
     messages.spectrum = message; dirty.add("spectrum");
     const h = message.header;
-    if ("resolution_A" in h) at("resolution").textContent = h.resolution_A ? draw.length(h.resolution_A) : h.last_A ? `every ring, ${draw.length(h.last_A)}` : "–";
+    if ("resolution_A" in h) at("resolution").textContent = !h.last_A ? "no ring yet" : h.resolution_A ? draw.length(h.resolution_A) : `every ring, ${draw.length(h.last_A)}`;
   },
-  status(message) { status = message.header; if (status.note) word(status.note); told(); dirty.add("pattern"); },
+  status(message) {
+    status = message.header;
+    if (notes >= 0 && status.notes > notes) word(status.note);
+    notes = status.notes;
+    told(); dirty.add("pattern");
+  },
   word(message) { word(message.header.words, message.header.refused); },
 };
 const DRAW = { image: () => image.draw(), pattern: () => pattern.draw(), detector: () => drawDetector(at("detector"), messages.detector, image.map),

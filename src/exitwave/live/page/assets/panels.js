@@ -3,6 +3,24 @@ import * as draw from "./draw.js";
 
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 
+// Rows that are not done yet are hatched: the image there is an extrapolation of the mean pattern.
+function unseen(context, left, top, wide, high, [rows, columns], seen) {
+  context.fillStyle = draw.colour("--plate");
+  const paths = new Path2D();
+  for (let y = 0; y < rows; y++) {
+    let x = 0;
+    while (x < columns) {
+      while (x < columns && draw.bit(seen, y * columns + x)) x++;
+      const start = x;
+      while (x < columns && !draw.bit(seen, y * columns + x)) x++;
+      if (x > start) paths.rect(left + start * wide, top + y * high - 0.3, (x - start) * wide, high + 0.6);
+    }
+  }
+  context.fill(paths);
+  context.fillStyle = draw.hatch(context, draw.colour("--hatch"));
+  context.fill(paths);
+}
+
 export class ImagePanel {
   constructor(canvas, bar, told, picked) {
     Object.assign(this, { canvas, bar, told, picked, message: null, map: "magma", robust: true, zoom: 1, middle: [0.5, 0.5], cursor: null, source: null });
@@ -109,9 +127,9 @@ export class ImagePanel {
     const [left, top, sx, sy] = this.placed();
     context.imageSmoothingEnabled = false;
     context.drawImage(this.source, left, top, nx * sx, ny * sy);
-    if (header.reached < 1) this.unseen(context, left, top, sx * factor, sy * factor, header.scan, arrays.seen);
+    if (header.reached < 1) unseen(context, left, top, sx * factor, sy * factor, header.scan, arrays.seen);
     const A_per_px = header.pitch_A[1] / sx, shown = Math.min(width, nx * sx);
-    draw.scaleBar(context, Math.max(0, left) + 10, Math.min(height, top + ny * sy) - 10, width, A_per_px, 0.25 * shown);
+    draw.scaleBar(context, Math.max(0, left) + 10, Math.min(height, top + ny * sy) - 10, A_per_px, 0.25 * shown, header.pitch_unit);
     if (this.cursor) this.cross(context, left + (this.cursor[1] + 0.5) * sx, top + (this.cursor[0] + 0.5) * sy);
     if (this.position) this.mark(context, left + (this.position[1] + 0.5) * sx * factor, top + (this.position[0] + 0.5) * sy * factor);
     this.legend(header, image, arrays.angle);
@@ -121,24 +139,6 @@ export class ImagePanel {
   empty(context, width, height) {
     context.fillStyle = draw.colour("--quiet"); context.font = "14px system-ui, sans-serif"; context.textAlign = "center";
     context.fillText(this.waiting || "waiting for the first counts", width / 2, height / 2);
-  }
-
-  // Rows that are not done yet are hatched: the image there is an extrapolation of the mean pattern.
-  unseen(context, left, top, wide, high, [rows, columns], seen) {
-    context.fillStyle = draw.colour("--plate");
-    const paths = new Path2D();
-    for (let y = 0; y < rows; y++) {
-      let x = 0;
-      while (x < columns) {
-        while (x < columns && draw.bit(seen, y * columns + x)) x++;
-        const start = x;
-        while (x < columns && !draw.bit(seen, y * columns + x)) x++;
-        if (x > start) paths.rect(left + start * wide, top + y * high - 0.3, (x - start) * wide, high + 0.6);
-      }
-    }
-    context.fill(paths);
-    context.fillStyle = draw.hatch(context, draw.colour("--hatch"));
-    context.fill(paths);
   }
 
   cross(context, x, y) {
@@ -164,7 +164,8 @@ export class ImagePanel {
     if (!this.cursor) return this.told("");
     const [row, column] = this.cursor, [ny, nx] = image.shape;
     if (row >= ny || column >= nx) return this.told("");
-    const where = `y ${draw.length(row * header.pitch_A[0])}, x ${draw.length(column * header.pitch_A[1])}`;
+    const inverse = header.pitch_unit === "1/A", at = (i, n, pitch) => inverse ? `${draw.number((i - (n >> 1)) * pitch)} 1/Å` : draw.length(i * pitch);
+    const where = `y ${at(row, ny, header.pitch_A[0])}, x ${at(column, nx, header.pitch_A[1])}`;
     const seen = draw.bit(this.message.arrays.seen, Math.floor(row / factor) * header.scan[1] + Math.floor(column / factor));
     if (!seen) return this.told(`${where}: not scanned yet`);
     const value = draw.level(image, row * nx + column);
@@ -260,14 +261,15 @@ export class PatternPanel {
 export function drawDetector(canvas, message, map) {
   const [context, width, height] = draw.sharp(canvas);
   if (!message) return;
-  const image = message.arrays.image, [ny, nx] = image.shape, px = Math.min(width / nx, height / ny);
+  const { image, seen } = message.arrays, [ny, nx] = image.shape, px = Math.min(width / nx, height / ny), left = (width - nx * px) / 2, top = (height - ny * px) / 2;
   context.imageSmoothingEnabled = nx > width;
-  context.drawImage(draw.painted(image, map, draw.limits(image, 0.003)), (width - nx * px) / 2, (height - ny * px) / 2, nx * px, ny * px);
+  context.drawImage(draw.painted(image, map, draw.limits(image, 0.003, seen, 1, nx)), left, top, nx * px, ny * px);
+  unseen(context, left, top, px, px, [ny, nx], seen);
 }
 
 export function drawSpectrum(canvas, message) {
   const [context, width, height] = draw.sharp(canvas);
-  if (!message) return;
+  if (!message || !message.arrays.image) return;
   const { header, arrays } = message, [ny, nx] = arrays.image.shape, [dy, dx] = header.step_invA;
   const edge = header.aperture_invA, half = Math.min(0.5 * Math.max(ny * dy, nx * dx), edge ? 2.6 * edge : Infinity), px = Math.min(width, height) / 2 / half;
   const left = width / 2 - (Math.floor(nx / 2) + 0.5) * dx * px, top = height / 2 - (Math.floor(ny / 2) + 0.5) * dy * px;
