@@ -94,6 +94,8 @@ def whole_problem() -> tuple[Problem, dict[str, Tensor], Tensor, Tensor]:
         "dz_A": torch.tensor([9.0, 14.0], dtype=torch.float64), "tilt_mrad": torch.tensor([4.0, -6.0], dtype=torch.float64),
         "source_A": torch.tensor(0.3, dtype=torch.float64), "focal_spread_A": torch.tensor(25.0, dtype=torch.float64),
         "psf_px": torch.tensor(0.6, dtype=torch.float64), "background": noise(*FRAME, seed=5).abs(),
+        "probe_shapes": torch.complex(noise(2, *s.window.shape, seed=11), noise(2, *s.window.shape, seed=12)),
+        "probe_weights": 0.3 * noise(12, 2, seed=13),
     }
     index = torch.tensor([7, 0, 11, 4])
     counts = torch.randint(0, 9, (4, *FRAME), generator=torch.Generator().manual_seed(6))

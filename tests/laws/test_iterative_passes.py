@@ -71,6 +71,23 @@ def test_the_same_loss_and_slopes(
     close(ours, answer(leaves, kind, samples), tolerance)
 
 
+@pytest.mark.parametrize("parts", [False, True])
+def test_each_pattern_may_have_modes_of_its_own(monkeypatch: pytest.MonkeyPatch, parts: bool) -> None:
+    """As if every pattern were a batch of its own; equal modes are the shared ones, their slopes add up to theirs."""
+    leaves = scene(2, (20, 24), 2, 3, absorbs=True, patterns=19)
+    shared = answer(leaves, "poisson", 2)
+    with torch.no_grad():
+        equal = [leaves[0].expand(19, -1, -1, -1).clone(), *leaves[1:]]
+        unlike = [equal[0] * (1 + 0.3 * torch.complex(random(19, 2, 20, 24), random(19, 2, 20, 24))), *leaves[1:]]
+    if parts:
+        monkeypatch.setattr(fused, "PART_BYTES", 1)
+    found = answer([leaf.requires_grad_() for leaf in equal], "poisson", 2)
+    close((found[0], found[1].sum(0), *found[2:]), shared, 1e-12)
+    mine = answer([leaf.requires_grad_() for leaf in unlike], "poisson", 2)
+    monkeypatch.setattr(adjoint, "fusible", lambda modes, mtf: False)
+    close(mine, answer(unlike, "poisson", 2), 1e-12)
+
+
 def test_threads_and_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even the last bit for threads; rounding alone for batches cut into parts, and groups cut by memory."""
     leaves, before = scene(2, (12, 10), 1, 3, absorbs=True, patterns=67), torch.get_num_threads()

@@ -30,6 +30,7 @@ ptycho_options = together(
     click.option("--thickness-A", "thickness_A", type=Unit("A"), help="ptycho: the specimen's thickness, cut into --slices N."),
     click.option("--tilt-mrad", "tilt_mrad", type=Pair(), help="ptycho: the beam's direction Y,X against the slices.  [default: 0,0]"),
     click.option("--modes", type=int, help="ptycho: incoherent modes of the probe.  [default: 1]"),
+    click.option("--probe-shapes", type=int, help="ptycho: shapes by which the probe varies from pattern to pattern.  [default: 0]"),
     click.option("--iterations", type=int, help="ptycho: passes over the scan.  [default: 40]"),
     click.option("--batch", type=int, help="ptycho: patterns that make a step.  [default: 32]"),
     click.option("--loss", type=click.Choice(["poisson", "anscombe", "amplitude"]), help="ptycho: what is minimised.  [default: poisson]"),
@@ -53,8 +54,8 @@ ptycho_options = together(
     click.option("--resume", is_flag=True, help="ptycho: go on from the checkpoint beside the output."),
     click.option("--html", type=click.Path(dir_okay=False), help="ptycho: a report with pictures in one file."),
 )
-RECIPE = ("thickness_A", "tilt_mrad", "modes", "iterations", "batch", "loss", "solver", "start", "phase_rate", "probe_rate", "held_share", "patience",
-          "oversample", "kmax_invA", "prior_rad", "z_sigma_A", "checkpoint_every", "seed")
+RECIPE = ("thickness_A", "tilt_mrad", "modes", "probe_shapes", "iterations", "batch", "loss", "solver", "start", "phase_rate", "probe_rate",
+          "held_share", "patience", "oversample", "kmax_invA", "prior_rad", "z_sigma_A", "checkpoint_every", "seed")
 SWITCHES = ("known_probe", "positivity", "resume")
 DIRECT = {"correct": "--correct", "vacuum_A": "--vacuum", "sections_A": "--sections", "amplitude": "--amplitude", "validity": "--validity",
           "upsample": "--upsample", "pitch_A": "--pitch-A", "field_A": "--field-A", "at_A": "--at"}

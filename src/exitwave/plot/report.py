@@ -24,8 +24,8 @@ SHOWN = {
     "electrons_per_position": "electrons per position", "dose_e_per_A2": "dose, e/Å²", "rms_phase_rad": "phase rms, rad",
     "frc_resolution_A": "half sets correlate over 1/7 to, Å", "position_rms_A": "positions moved, Å rms", "pitch_A": "pixel, Å", "seconds": "seconds",
 }
-CHOSEN = ("slices", "thickness_A", "modes", "iterations", "batch", "loss", "probe", "fit", "start", "held_share", "patience", "solver",
-          "prior_rad", "z_sigma_A", "positivity", "seed")
+CHOSEN = ("slices", "thickness_A", "modes", "probe_shapes", "iterations", "batch", "loss", "probe", "fit", "start", "held_share", "patience",
+          "solver", "prior_rad", "z_sigma_A", "positivity", "seed")
 
 
 def fit_report(view: FitView, metrics: Mapping[str, Any], recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:

@@ -82,6 +82,18 @@ def test_frames_on_disk_give_the_same_fit_as_frames_in_memory() -> None:
         prepare(source, calibration(), None, options, memory_bytes=need - 1)
 
 
+def test_a_fit_with_a_probe_that_varies() -> None:
+    p = ready(probe_shapes=2, modes=2, halves="counts")
+    assert not bool(p.problem.held.any())  # a pattern held out says nothing of its own weights
+    out = follow(p)
+    assert out.figures["loss"] < out.kept.history[0]["loss"]
+    assert float(out.leaves["probe_weights"].abs().max()) > 0 and tuple(out.leaves["probe_weights"].shape) == (35, 2)
+    with pytest.raises(InputError, match="one probe for all patterns"):
+        PtychoOptions(probe_shapes=1, solver="lbfgs")
+    with pytest.raises(InputError, match="one mode"):
+        PtychoOptions(probe_shapes=1, probe="known")
+
+
 def faked(monkeypatch: pytest.MonkeyPatch, held: list[float]) -> None:
     def turns(p: Prepared, begin: State) -> Iterator[tuple[State, Mapping[str, float]]]:
         for i, value in enumerate(held[begin.iteration :], begin.iteration):

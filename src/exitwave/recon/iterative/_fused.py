@@ -20,7 +20,8 @@ POISSON, LEAST = 0, 1e-30
 
 
 class Model(NamedTuple):
-    """modes (m, p) and kernels (z - 1, p): spectra, already divided by sqrt(N) and N, N the samples of the window, p their padded length. field
+    """modes (1, m, p), or those of each pattern (b, m, p), and kernels (z - 1, p): spectra, already divided by sqrt(N) and N, N the samples of the
+    window, p their padded length. field
     (c, z, X Y) with `sides` (X, Y). starts (b, 2): the field's pixel (y, x) at the window's first; shifts (b, 2): from there to the window's origin.
     grids: (ny, nx), the strides of rows of spectra and of waves, stages of columns and of rows. uy, ux: frequencies."""
 
@@ -54,7 +55,8 @@ class Seen(NamedTuple):
 
 
 class Made(NamedTuple):
-    """Results: losses (b,), sums of each group over its patterns, slopes (b, c z, p) of each pattern, places (b, 2)."""
+    """Results: losses (b,), sums of each group over its patterns (modes of their own are not summed), slopes (b, c z, p) of each
+    pattern, places (b, 2)."""
 
     losses: np.ndarray
     modes: np.ndarray
@@ -336,16 +338,16 @@ def _to_wave(xr, xi, yr, yi, grids):
 
 
 @numba.njit(inline="always")
-def _there(i, model, pr, pi, line_r, line_i, ramps, odd, spectra_too):
+def _there(i, model, pr, pi, line_r, line_i, ramps, odd, spectra_too, own):
     """The waves of pattern i before each slice, and its far fields."""
-    (configs, slices), nm, grids, wide, tall = model.field_r.shape[:2], len(model.modes_r), model.grids, model.sides[0], model.sides[1]
+    (configs, slices), nm, grids, wide, tall = model.field_r.shape[:2], model.modes_r.shape[1], model.grids, model.sides[0], model.sides[1]
     ny, nx, wide_x, wide_y = grids[0], grids[1], grids[2], grids[3]
     y0, x0 = model.starts[i, 0], model.starts[i, 1]
     ar, ai, far, psi = pr[0], pi[0], 2, 2 + configs * nm
     spectra = psi + configs * slices * nm
     for m in range(nm):
         fr, fi = (ar, ai) if odd else (pr[psi + m], pi[psi + m])
-        _illuminate(model.modes_r[m], model.modes_i[m], ramps[0], ramps[1], ramps[2], ramps[3], fr, fi, ny, nx, wide_x)
+        _illuminate(model.modes_r[own, m], model.modes_i[own, m], ramps[0], ramps[1], ramps[2], ramps[3], fr, fi, ny, nx, wide_x)
         _inwards(fr, fi, ar, ai, pr[psi + m], pi[psi + m], odd, grids)
         for c in range(1, configs):
             _copy(pr[psi + m], pi[psi + m], pr[psi + c * slices * nm + m], pi[psi + c * slices * nm + m])
@@ -368,9 +370,9 @@ def _there(i, model, pr, pi, line_r, line_i, ramps, odd, spectra_too):
 
 
 @numba.njit(inline="always")
-def _and_back(i, g, model, made, pr, pi, line_r, line_i, ramps, wanted):
+def _and_back(i, g, model, made, pr, pi, line_r, line_i, ramps, wanted, own):
     """The gradient of pattern i at its far fields taken to the entrance; everything collects its own on the way."""
-    (configs, slices), nm, grids, wide, tall = model.field_r.shape[:2], len(model.modes_r), model.grids, model.sides[0], model.sides[1]
+    (configs, slices), nm, grids, wide, tall = model.field_r.shape[:2], model.modes_r.shape[1], model.grids, model.sides[0], model.sides[1]
     ny, nx, wide_x, wide_y = grids[0], grids[1], grids[2], grids[3]
     y0, x0 = model.starts[i, 0], model.starts[i, 1]
     far, psi = 2, 2 + configs * nm
@@ -392,7 +394,8 @@ def _and_back(i, g, model, made, pr, pi, line_r, line_i, ramps, wanted):
             if wanted[0] or wanted[3]:
                 gr, gi, sr, si = _to_spectrum(gr, gi, sr, si, grids)
                 along_y, along_x = _gather(
-                    model.modes_r[m], model.modes_i[m], ramps[0], ramps[1], ramps[2], ramps[3], gr, gi, made.modes[g, 0, m], made.modes[g, 1, m],
+                    model.modes_r[own, m], model.modes_i[own, m], ramps[0], ramps[1], ramps[2], ramps[3], gr, gi,
+                    made.modes[i if wanted[6] else g, 0, m], made.modes[i if wanted[6] else g, 1, m],
                     model.uy, model.ux, ny, nx, wide_x, wanted[0], wanted[3])
                 made.places[i, 0] += along_y
                 made.places[i, 1] += along_x
@@ -401,9 +404,9 @@ def _and_back(i, g, model, made, pr, pi, line_r, line_i, ramps, wanted):
 @numba.njit(nogil=True, fastmath=FAST, cache=True, no_cfunc_wrapper=True)
 def likelihood(first, last, model, seen, made, desk, wanted):
     """The groups first to last of those that the desk has, to which b patterns are dealt out; several threads may work on different ones at a time.
-    `wanted`: modes, phase, absorption, positions, kernels, background."""
+    `wanted`: modes, phase, absorption, positions, kernels, background; whether each pattern has modes of its own."""
     grids, groups, patterns, pixels = model.grids, desk.planes.shape[0], len(model.starts), seen.shape[0] * seen.shape[1]
-    ny, nx, wide_x, configs, waves = grids[0], grids[1], grids[2], model.field_r.shape[0], model.field_r.shape[0] * len(model.modes_r)
+    ny, nx, wide_x, configs, waves = grids[0], grids[1], grids[2], model.field_r.shape[0], model.field_r.shape[0] * model.modes_r.shape[1]
     odd = (len(grids[4]) + len(grids[6])) % 2 == 0  # the stages and one turn-over
     norm = 1.0 / (ny * nx * configs)
     for g in range(first, last):
@@ -413,7 +416,7 @@ def likelihood(first, last, model, seen, made, desk, wanted):
         for i in range(g * patterns // groups, (g + 1) * patterns // groups):
             _ramp(model.shifts[i, 0], ny, ramps[0], ramps[1])
             _ramp(model.shifts[i, 1], nx, ramps[2], ramps[3])
-            _there(i, model, pr, pi, line_r, line_i, ramps, odd, wanted[4])
+            _there(i, model, pr, pi, line_r, line_i, ramps, odd, wanted[4], i if wanted[6] else 0)
             _collect(far_r, far_i, waves, pr.shape[1], line_r, mean, seen.shape, seen.corner, seen.samples, (ny, nx), wide_x, norm)
             lost = _weigh(mean, seen.counts[i], seen.mask, seen.background, seen.kind, seen.floor, seen.shift, weights, pixels)
             made.losses[i] = lost / seen.dispersion
@@ -423,7 +426,7 @@ def likelihood(first, last, model, seen, made, desk, wanted):
             if wanted[0] or wanted[1] or wanted[3] or wanted[4]:
                 scale = norm / seen.dispersion
                 _spread(far_r, far_i, waves, pr.shape[1], line_r, weights, seen.shape, seen.corner, seen.samples, (ny, nx), wide_x, scale)
-                _and_back(i, g, model, made, pr, pi, line_r, line_i, ramps, wanted)
+                _and_back(i, g, model, made, pr, pi, line_r, line_i, ramps, wanted, i if wanted[6] else 0)
 
 
 @numba.njit(nogil=True, fastmath=FAST, cache=True, no_cfunc_wrapper=True)

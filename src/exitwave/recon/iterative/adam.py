@@ -16,11 +16,11 @@ from exitwave.recon.iterative.constraints import Constraint
 from exitwave.recon.iterative.problem import Leaves, Problem, loss_of, read_at
 
 RATES: Mapping[str, float] = {
-    "phase": 5e-3, "modes": 3e-3, "aberrations_A": 0.02, "positions_px": 0.05, "affine": 1e-4, "lines_px": 0.02, "dz_A": 0.1, "tilt_mrad": 0.05,
-    "source_A": 0.01, "focal_spread_A": 1.0, "psf_px": 0.01, "background": 1e-2,
+    "phase": 5e-3, "modes": 3e-3, "probe_shapes": 3e-3, "probe_weights": 0.05, "aberrations_A": 0.02, "positions_px": 0.05,
+    "affine": 1e-4, "lines_px": 0.02, "dz_A": 0.1, "tilt_mrad": 0.05, "source_A": 0.01, "focal_spread_A": 1.0, "psf_px": 0.01, "background": 1e-2,
 }
-REACH_PX = {"positions_px": 4.0, "lines_px": 3.0}  # how far all steps lead together: each number belongs to few patterns, so it moves but once an
-LONGEST_PX = 0.3  # iteration, by the gradient of all of them, and its first step (at most this) follows from how many there are
+REACH = {"positions_px": 4.0, "lines_px": 3.0, "probe_weights": 1.5}  # how far all steps lead together: each number belongs to few patterns, so it
+LONGEST = 0.3  # moves but once an iteration, by the gradient of all of them, and its first step (at most this) follows from how many there are
 
 
 SHARES, ALONE = 8, 2**18  # of a leaf, that threads work on; numbers that one thread is done with before another wakes
@@ -41,10 +41,10 @@ class State:
 class Adam:
     """Kingma & Ba, arXiv 1412.6980, with one step length a leaf, falling as a cosine to `last` of itself over `iterations`.
 
-    `rates` are in the leaf's own units (modes: parts of their root mean square inside the aperture; aberrations: rad at the aperture's edge;
-    background: parts of a pixel's mean counts), taken anew for each iteration; positions and lines without one get the rate with which they can move
-    by `REACH_PX` in `iterations`, however many. `begin` says after how many iterations a leaf starts to move, `constraints` act after every one,
-    `batch` patterns make a step.
+    `rates` are in the leaf's own units (modes and shapes: parts of the modes' root mean square inside the aperture; aberrations: rad at the
+    aperture's edge; background: parts of a pixel's mean counts), taken anew for each iteration; leaves in `REACH` without one get the rate with
+    which they can move as far as it says in `iterations`, however many. `begin` says after how many iterations a leaf starts to move, `constraints`
+    act after every one, `batch` patterns make a step.
     """
 
     iterations: int
@@ -66,7 +66,7 @@ class Adam:
         seen = torch.nonzero(~problem.held).reshape(-1)
         order = seen[torch.from_numpy(generator_at(self.seed, state.iteration).permutation(len(seen)))]
         moving = [name for name in problem.free if state.iteration >= self.begin.get(name, 0)]
-        total, slow = 0.0, {name: torch.zeros_like(state.leaves[name]) for name in moving if name in REACH_PX}
+        total, slow = 0.0, {name: torch.zeros_like(state.leaves[name]) for name in moving if name in REACH}
         lengths = {name: self._length(problem, state, name) for name in moving}
         for index in order.split(self.batch):
             total += self._batch(problem, state, index, len(seen), lengths, slow)
@@ -120,10 +120,10 @@ class Adam:
         return rate * SCALES[name](problem, state.leaves) if name in SCALES else rate
 
     def _rate(self, name: str) -> float:
-        if name in self.rates or name not in REACH_PX:
+        if name in self.rates or name not in REACH:
             return self.rates.get(name, RATES[name])
         steps = sum(self._decay(i) for i in range(self.begin.get(name, 0), self.iterations))
-        return min(LONGEST_PX, REACH_PX[name] / max(1.0, steps))
+        return min(LONGEST, REACH[name] / max(1.0, steps))
 
     def _decay(self, iteration: int) -> float:
         return self.last + (1 - self.last) * 0.5 * (1 + cos(pi * min(1.0, iteration / max(1, self.iterations))))
@@ -175,4 +175,6 @@ def _mean_pixel(problem: Problem, leaves: Leaves) -> float:
     return problem.setup.counts / leaves["background"].numel()
 
 
-SCALES: Mapping[str, Callable[[Problem, Leaves], float | Tensor]] = {"modes": _mode_size, "aberrations_A": _edge_A, "background": _mean_pixel}
+SCALES: Mapping[str, Callable[[Problem, Leaves], float | Tensor]] = {
+    "modes": _mode_size, "probe_shapes": _mode_size, "aberrations_A": _edge_A, "background": _mean_pixel,
+}

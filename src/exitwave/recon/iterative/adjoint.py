@@ -7,7 +7,7 @@ With g = dL/d(psi*) of the far field, dL/dI psi, every step is undone by its adj
 (Odstrcil, Menzel & Guizar-Sicairos, Opt. Express 26 (2018) 3108, doi 10.1364/OE.26.003108; the test holds it to autograd of the forward model).
 """
 
-from math import pi
+from math import pi, prod
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ def negative_log_likelihood(
 ) -> Tensor:
     """The loss, summed over a batch, a scalar that torch differentiates in all five tensors and the camera's mtf.
 
-    `modes` (m, y, x): spectra of the incoherent modes, corner origin, orthonormal transform, their summed squares the counts of a pattern. `phase`
+    `modes` (m, y, x), or those of each pattern (b, m, y, x): spectra of the incoherent modes, corner origin, orthonormal transform, their
+    summed squares the counts of a pattern. `phase`
     (c, z, Y, X) rad, real or complex (positive imaginary part absorbs), c configurations that are averaged. `positions_px` (b, 2) in pixels of the
     field, float64. `kernels` (z - 1, y, x): propagators between slices. `background` (ky, kx): counts of every pattern that no wave makes. `counts`
     (b, ky, kx), any real type.
@@ -53,7 +54,7 @@ class _Likelihood(torch.autograd.Function):
             ctx.sums = batch_of(*given, counts, camera, loss, wanted)  # type: ignore[arg-type]
             return torch.tensor(ctx.sums.loss, dtype=torch.float64)
         sums = _Sums(modes, phase, positions_px, kernels, background, wanted, mtf)
-        each = phase.shape[0] * (phase.shape[1] + 3) * modes.shape[0] * modes.shape[1] * modes.shape[2] * modes.element_size()
+        each = phase.shape[0] * (phase.shape[1] + 3) * prod(modes.shape[-3:]) * modes.element_size()
         together = max(1, CACHE_BYTES // each)
         for start in range(0, len(positions_px), together):
             _add(sums, slice(start, min(len(positions_px), start + together)), counts, camera, loss)
@@ -89,7 +90,7 @@ class _Sums:
         self.mtf_in = None if mtf is None else mtf.detach()
         self.mtf = torch.zeros_like(mtf) if mtf is not None and wanted[5] else None
         self.field = _transmission(self.phase_in, modes.dtype)
-        self.window = (int(modes.shape[1]), int(modes.shape[2]))
+        self.window = (int(modes.shape[-2]), int(modes.shape[-1]))
         self.loss = 0.0
 
     @property
@@ -107,7 +108,8 @@ def _add(s: _Sums, part: slice, counts: np.ndarray, camera: Camera, loss: Loss) 
     """One cache-sized part of the batch: forward, compare, back."""
     ramp_y, ramp_x, whole = ramps(s.positions_in[part], s.window, s.modes_in.dtype)
     b, configs, slices = len(whole), s.field.shape[0], s.field.shape[1]
-    entrance = ifft2(passes.illuminate(s.modes_in, ramp_y, ramp_x))  # (b, m, y, x)
+    own = part if s.modes_in.ndim == 4 else slice(None)  # modes of each pattern, or of all
+    entrance = ifft2(passes.illuminate(s.modes_in[own], ramp_y, ramp_x))  # (b, m, y, x)
     kept, far = [], []
     for c in range(configs):
         waves, spectra = _forward(entrance, s.field[c], s.kernels_in, whole, keep_spectra=s.kernels is not None)
@@ -141,9 +143,9 @@ def _add(s: _Sums, part: slice, counts: np.ndarray, camera: Camera, loss: Loss) 
         return
     g = fft2(total)
     if s.modes is not None:
-        passes.gather_modes_(s.modes, g, ramp_y, ramp_x)
+        passes.gather_modes_(s.modes[own], g, ramp_y, ramp_x)
     if s.positions is not None:
-        passes.gather_positions_(s.positions[part], g, s.modes_in, ramp_y, ramp_x)
+        passes.gather_positions_(s.positions[part], g, s.modes_in[own], ramp_y, ramp_x)
 
 
 def ramps(positions_px: Tensor, shape: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

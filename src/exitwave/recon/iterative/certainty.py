@@ -150,7 +150,7 @@ def expected_of(p: Problem, leaves: Leaves, index: Tensor) -> Tensor:
     """Expected counts (b, ky, kx) of the patterns `index` (b,), as the loss has them (dead pixels too), in torch's operations: for what needs the
     model and not its loss. A wave of every mode, pattern and slice is in memory at a time."""
     s, phase = p.setup, leaves["phase"]
-    modes, camera = modes_of(s, leaves, p.terms), camera_of(s, leaves)
+    modes, camera = modes_of(s, leaves, p.terms, index), camera_of(s, leaves)
     kernels, at = kernels_of(s, leaves, modes.dtype), positions_of(s, leaves, index)
     whole = torch.round(at)
     y, x = (torch.fft.fftfreq(n, dtype=torch.float64) for n in s.window.shape)

@@ -63,10 +63,10 @@ def batch_of(
     wanted: tuple[bool, ...],
 ) -> Gradients:
     """As `adjoint.negative_log_likelihood`, on the processor; `wanted` in the order of its tensors."""
-    (nm, ny, nx), (configs, slices, tall, wide), (ky, kx) = modes.shape, phase.shape, camera.frame
+    (nm, ny, nx), (configs, slices, tall, wide), (ky, kx), own = modes.shape[-3:], phase.shape, camera.frame, modes.ndim == 4
     for_modes, for_phase, for_positions, for_kernels, for_background = wanted[0], wanted[1], wanted[2], wanted[3] and slices > 1, wanted[4]
     absorbs, b, real = for_phase and phase.is_complex(), len(positions_px), modes.real.numpy().dtype
-    asked = for_modes, for_phase, absorbs, for_positions, for_kernels, for_background
+    asked = for_modes, for_phase, absorbs, for_positions, for_kernels, for_background, own
     room = room_for(b, nm, configs, slices, (ny, nx), real.itemsize, kernels=for_kernels, absorbs=absorbs)
     model, frames = _model(modes, phase, positions_px, kernels, room), _seen(background, camera, loss, real)
     whole = _made(model, room, b, len(frames.mask), asked)
@@ -78,6 +78,9 @@ def batch_of(
         part = slice(first, min(b, first + room.together))
         here = model._replace(starts=model.starts[part], shifts=model.shifts[part])
         made = whole._replace(losses=whole.losses[part], places=whole.places[part])
+        if own:
+            here = here._replace(modes_r=model.modes_r[part], modes_i=model.modes_i[part])
+            made = made._replace(modes=whole.modes[part])
         work = here, frames._replace(counts=_lines_of(counts[part], pixels, real)), made, desk, asked
         together_on(room.groups, lambda low, high, work=work: _fused.likelihood(low, high, *work))
         for i, slope in enumerate((made.slope_im, made.slope_re)[: 0 if gradient is None else len(gradient)]):
@@ -86,7 +89,7 @@ def batch_of(
     n = ny * nx
     return Gradients(
         loss=float(whole.losses.sum()),
-        modes=_waves(whole.modes.sum(0), (ny, nx), strides[0]) * (2 / n**0.5) if for_modes else None,
+        modes=_modes_back(whole.modes, (ny, nx), strides[0], own=own) * (2 / n**0.5) if for_modes else None,
         phase=None if gradient is None else _laid_back(gradient, (configs, slices, wide, tall)),
         positions=torch.from_numpy(4 * pi * whole.places) if for_positions else None,
         kernels=_waves(whole.kernels.sum(0), (ny, nx), strides[0]) * (2 / n) if for_kernels else None,
@@ -103,12 +106,13 @@ def get_ready(dtype: torch.dtype = torch.complex64) -> None:
 
 def _model(modes: Tensor, phase: Tensor, positions_px: Tensor, kernels: Tensor, room: Room) -> _fused.Model:
     """Everything that patterns are made from, laid out. Another layout or type of an array would be compiled anew."""
-    _, ny, nx = modes.shape
+    nm, ny, nx = modes.shape[-3:]
     real, n, stride_x = modes.real.numpy().dtype, ny * nx, padded(nx)
     positions, half = positions_px.numpy(), (ny // 2, nx // 2)
     whole, grids = np.round(positions), _window(ny, nx, real)
+    planes = _planes(modes.reshape(-1, ny, nx) / n**0.5, stride_x, room.length)
     return _fused.Model(
-        *_planes(modes / n**0.5, stride_x, room.length), *_planes(kernels / n, stride_x, room.length), *_field(phase, real),
+        *(plane.reshape(-1, nm, room.length) for plane in planes), *_planes(kernels / n, stride_x, room.length), *_field(phase, real),
         sides=(phase.shape[3], phase.shape[2]), starts=(whole - half).astype(np.int64), shifts=np.ascontiguousarray(positions - whole + half),
         grids=grids.grids, uy=grids.uy, ux=grids.ux,
     )
@@ -143,10 +147,10 @@ def _seen(background: Tensor | None, camera: Camera, loss: Loss, real: np.dtype)
 
 def _made(model: _fused.Model, room: Room, b: int, pixels: int, asked: tuple[bool, ...]) -> _fused.Made:
     """Room for results; one number where a kind of them is not asked for."""
-    for_modes, _, absorbs, _, for_kernels, for_background = asked
+    for_modes, _, absorbs, _, for_kernels, for_background, own = asked
     (configs, slices), real, groups, length = model.field_r.shape[:2], model.field_r.dtype, room.groups, room.length
     return _fused.Made(
-        losses=np.zeros(b), modes=np.zeros((groups, 2, len(model.modes_r), length if for_modes else 1), real),
+        losses=np.zeros(b), modes=np.zeros((b if own else groups, 2, model.modes_r.shape[1], length if for_modes else 1), real),
         kernels=np.zeros((groups, 2, max(1, slices - 1), length if for_kernels else 1), real),
         background=np.zeros((groups, pixels if for_background else 1), real), slope_im=np.empty((room.together, configs * slices, length), real),
         slope_re=np.empty((room.together if absorbs else 1, configs * slices, length if absorbs else 1), real), places=np.zeros((b, 2)),
@@ -176,6 +180,14 @@ def _waves(planes: np.ndarray, shape: tuple[int, int], stride: int) -> Tensor:
     ny, nx = shape
     real, imag = (torch.from_numpy(part[:, : ny * stride].reshape(-1, ny, stride)[:, :, :nx].copy()) for part in planes)
     return torch.complex(real, imag)
+
+
+def _modes_back(planes: np.ndarray, shape: tuple[int, int], stride: int, *, own: bool) -> Tensor:
+    """Spectra (m, y, x) summed over groups, or (b, m, y, x), from planes (groups or b, 2, m, length)."""
+    if not own:
+        return _waves(planes.sum(0), shape, stride)
+    b, _, nm, length = planes.shape
+    return _waves(planes.swapaxes(0, 1).reshape(2, b * nm, length), shape, stride).reshape(b, nm, *shape)
 
 
 def _field(phase: Tensor, real: np.dtype) -> tuple[np.ndarray, np.ndarray]:

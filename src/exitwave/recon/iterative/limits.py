@@ -18,13 +18,14 @@ from exitwave.recon.iterative.options import PtychoOptions
 from exitwave.recon.iterative.penalties import SmallPhase
 from exitwave.recon.iterative.problem import Penalty
 from exitwave.recon.iterative.setup import Setup
+from exitwave.recon.iterative.variable import orthogonal_shapes
 
 
 def limits_of(options: PtychoOptions) -> tuple[Constraint, ...]:
     """In the order in which they act after every iteration: gauges, then priors that were asked for."""
     found: list[Constraint] = [flat_mean]
     if options.probe == "fitted":
-        found += [inside_aperture, orthogonal_modes]
+        found += [inside_aperture, *((orthogonal_shapes,) if options.probe_shapes else (orthogonal_modes,))]  # shapes belong to the first mode
     if {"positions", "lines"} & set(options.fit):
         found.append(centred_positions)
     if "background" in options.fit:

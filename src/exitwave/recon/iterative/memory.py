@@ -11,6 +11,7 @@ PHASE = 48  # bytes of a pixel and slice: phase, gradient, two moments, transmis
 MODES = 64  # bytes of a sample of a mode, copies over source and focus not counted
 PAIR = 16  # bytes that L-BFGS keeps of a number for each pair of its memory, in double precision
 PAIRS = HISTORY + 3  # and what its line search holds
+OWN = 48  # of a sample of a mode that a pattern has of its own: as torch mixes it, laid out for the pass, and the gradient of both
 HELD_TOGETHER = 256  # patterns held out that are looked at together
 COPIES = {"source": 7, "focal": 3}
 
@@ -29,6 +30,8 @@ def needed_bytes(s: Setup, frames: FrameSource, options: PtychoOptions, memory_b
         field += s.field.shape[0] * s.field.shape[1] * options.slices * PAIR * PAIRS
         modes += 2 * window * options.modes * PAIR * PAIRS
     largest = max(options.batch, HELD_TOGETHER)
+    if options.probe_shapes:
+        modes += window * options.probe_shapes * MODES + largest * window * options.modes * copies * OWN
     depth_too = bool(set(options.fit) & set(SLICED))
     room = room_for(largest, options.modes * copies, 1, options.slices, s.window.shape, 4, kernels=depth_too, absorbs=False)
     waves = room.bytes_of(options.modes * copies, options.slices, 4)

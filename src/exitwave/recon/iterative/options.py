@@ -36,6 +36,7 @@ class PtychoOptions:
     thickness_A: float | None = None
     tilt_mrad: tuple[float, float] = (0.0, 0.0)
     modes: int = 1
+    probe_shapes: int = 0
     iterations: int = 40
     batch: int = 32
     loss: LossKind = "poisson"
@@ -57,8 +58,8 @@ class PtychoOptions:
     seed: int = DEFAULT_SEED
 
     def __post_init__(self) -> None:
-        for name, low, high in (("slices", 1, 1000), ("modes", 1, 100), ("iterations", 1, 10**6), ("batch", 1, 10**6), ("patience", 0, 10**6),
-                                ("checkpoint_every", 0, 10**6)):
+        for name, low, high in (("slices", 1, 1000), ("modes", 1, 100), ("probe_shapes", 0, 12), ("iterations", 1, 10**6),
+                                ("batch", 1, 10**6), ("patience", 0, 10**6), ("checkpoint_every", 0, 10**6)):
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} is out of range", expected=f"{low} to {high}", got=getattr(self, name))
         for name in ("phase_rate", "probe_rate"):
@@ -95,8 +96,10 @@ def _check_names(options: PtychoOptions) -> None:
     if options.solver == "lbfgs" and forced:
         raise InputError(f"{forced} changes the phase after every step, which the memory of lbfgs does not survive",
                          remedy="leave it out, take another solver, or pass prior_rad")
-    if options.probe == "known" and options.modes > 1:
-        raise InputError("a known probe is one mode", got=f"{options.modes} modes", remedy="leave out one of them")
+    if options.probe == "known" and (options.modes > 1 or options.probe_shapes):
+        raise InputError("a known probe is one mode", got=f"{options.modes} modes, {options.probe_shapes} shapes", remedy="leave out one of them")
+    if options.solver != "adam" and options.probe_shapes:
+        raise InputError(f"{options.solver} knows one probe for all patterns", got=f"probe_shapes {options.probe_shapes}", remedy="take adam")
 
 
 def _check_depth(options: PtychoOptions) -> None:
@@ -116,6 +119,7 @@ PTYCHO_MEANING: Mapping[str, str] = MappingProxyType({
     "thickness_A": "the specimen's thickness, A; needed with slices",
     "tilt_mrad": "direction of the beam against the slices [y, x], mrad",
     "modes": "incoherent modes of the probe",
+    "probe_shapes": "shapes of which the probe holds more or less from pattern to pattern (a probe that drifts); 0: the same probe everywhere",
     "iterations": "passes over the scan",
     "batch": "patterns that make a step",
     "loss": "poisson (counted electrons), anscombe or amplitude",

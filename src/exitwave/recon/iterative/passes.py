@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def illuminate(modes: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> Tensor:
-    """modes (m, y, x) times each position's ramps (b, y) and (b, x)."""
+    """modes (m, y, x), or (b, m, y, x), times each position's ramps (b, y) and (b, x)."""
     return modes * (ramp_y[:, None, :, None] * ramp_x[:, None, None, :])
 
 
@@ -56,13 +56,16 @@ def deposit_(gradient: Tensor, loss_gradient: Tensor | None, slope: Tensor, whol
 
 
 def gather_modes_(gradient: Tensor, spectra: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> None:
-    """Add 2 sum_b conj(ramp) spectra to gradient (m, y, x)."""
+    """Add 2 sum_b conj(ramp) spectra to gradient (m, y, x), or each pattern's to its own (b, m, y, x)."""
+    if gradient.ndim == 4:
+        gradient += 2 * illuminate(spectra, ramp_y.conj(), ramp_x.conj())
+        return
     gradient += 2 * torch.einsum("bmyx,by,bx->myx", spectra, ramp_y.conj(), ramp_x.conj())
 
 
 def gather_positions_(gradient: Tensor, spectra: Tensor, modes: Tensor, ramp_y: Tensor, ramp_x: Tensor) -> None:
     """Add d/d(position, px) to gradient (b, 2), through the ramps exp(-2 pi i u.s) on the modes."""
-    frequencies = [torch.fft.fftfreq(n, dtype=torch.float64, device=modes.device) for n in modes.shape[1:]]
+    frequencies = [torch.fft.fftfreq(n, dtype=torch.float64, device=modes.device) for n in modes.shape[-2:]]
     turned = (spectra.conj() * illuminate(modes, ramp_y, ramp_x)).imag.sum(1).to(torch.float64)  # (b, y, x)
     gradient += 4 * pi * torch.stack([(turned.sum(2) * frequencies[0]).sum(1), (turned.sum(1) * frequencies[1]).sum(1)], 1)
 

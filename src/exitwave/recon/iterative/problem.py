@@ -23,6 +23,8 @@ Leaves = Mapping[str, Tensor]
 Penalty = Callable[[Leaves], Tensor]
 LEAVES = {
     "modes": "spectra of the incoherent modes (m, y, x), complex; squares are counts",
+    "probe_shapes": "spectra (v, y, x) that the first mode holds more or less of from pattern to pattern, complex",
+    "probe_weights": "how much of each shape (n, v) is in the first mode of a pattern",
     "phase": "(configurations, slices, y, x) rad, complex where it absorbs",
     "aberrations_A": "corrections to the aberrations (terms, 2) that turn every mode",
     "positions_px": "corrections to each position (n, 2), field pixels",
@@ -63,9 +65,13 @@ class Problem:
             raise InputError(f"the leaf {absent[0]!r} is to move, but has no start")
 
 
-def modes_of(s: Setup, leaves: Leaves, terms: tuple[tuple[int, int], ...] = ()) -> Tensor:
-    """Spectra (m, y, x) of all incoherent modes: corrected, and copied over the source's extent and the spread of focus."""
+def modes_of(s: Setup, leaves: Leaves, terms: tuple[tuple[int, int], ...] = (), index: Tensor | None = None) -> Tensor:
+    """Spectra (m, y, x) of all incoherent modes: corrected, and copied over the source's extent and the spread of focus. Where the probe varies,
+    those of the patterns `index`, (b, m, y, x); without one, the probe that all patterns share."""
     modes = leaves["modes"]
+    if "probe_shapes" in leaves and index is not None:
+        varied = modes[0] + torch.einsum("bv,vyx->byx", leaves["probe_weights"][index].to(modes.dtype), leaves["probe_shapes"])
+        modes = torch.cat([varied[:, None], modes[1:].expand(len(index), -1, -1, -1)], 1)
     if s.depth_A is not None and "dz_A" in leaves and (leaves["dz_A"].requires_grad or abs(float(leaves["dz_A"].sum()) - s.depth_A) > 1e-9):
         deeper = leaves["dz_A"].sum() - s.depth_A  # the focus is known at the specimen's middle, which a fitted thickness moves
         modes = modes * cis(0.5 * pi * s.beam.wavelength_A * deeper * (s.k_invA**2).sum(0), modes.dtype)
@@ -73,11 +79,11 @@ def modes_of(s: Setup, leaves: Leaves, terms: tuple[tuple[int, int], ...] = ()) 
         modes = modes * cis(-chi_rad(cartesian(terms, leaves["aberrations_A"]), s.beam, *s.k_invA), modes.dtype)
     if "focal_spread_A" in leaves:
         turn = pi * s.beam.wavelength_A * (s.k_invA**2).sum(0)
-        modes = torch.cat([modes * cis(-node * leaves["focal_spread_A"] * turn, modes.dtype) * sqrt(weight) for node, weight in LINE])
+        modes = torch.cat([modes * cis(-node * leaves["focal_spread_A"] * turn, modes.dtype) * sqrt(weight) for node, weight in LINE], -3)
     if "source_A" in leaves:
         ky, kx = s.window.k_invA()
         copies = [cis(-2 * pi * leaves["source_A"] * (ky * y + kx * x), modes.dtype) * sqrt(weight) for y, x, weight in DISK]
-        modes = torch.cat([modes * copy for copy in copies])
+        modes = torch.cat([modes * copy for copy in copies], -3)
     return modes
 
 
@@ -120,7 +126,7 @@ def camera_of(s: Setup, leaves: Leaves) -> Camera:
 
 def loss_of(p: Problem, leaves: Leaves, index: Tensor, counts: np.ndarray) -> Tensor:
     """The loss of the patterns `index` (b,) with their `counts` (b, ky, kx): a scalar over all of them, differentiable in the leaves."""
-    modes = modes_of(p.setup, leaves, p.terms)
+    modes = modes_of(p.setup, leaves, p.terms, index)
     return negative_log_likelihood(
         modes, leaves["phase"], positions_of(p.setup, leaves, index), kernels_of(p.setup, leaves, modes.dtype), leaves.get("background"), counts,
         camera_of(p.setup, leaves), p.loss,

@@ -30,6 +30,7 @@ from exitwave.recon.iterative.problem import Problem, loss_of, read_at
 from exitwave.recon.iterative.setup import Setup, set_up, start_modes
 from exitwave.recon.iterative.start import start_phase
 from exitwave.recon.iterative.steps import Moved
+from exitwave.recon.iterative.variable import start_shapes
 
 TERMS = ((1, 0), (1, 2), (2, 1), (2, 3), (3, 0))
 ENDED = ("converged", "iterations done", "stopped early")
@@ -110,7 +111,8 @@ def prepare(
     leaves = start_leaves(s, calibration, options)
     if options.start != "zero":
         leaves["phase"] = start_phase(kept, calibration, mask, s, options, memory_bytes, _dispersion(calibration))
-    free = ("phase", *(("modes",) if options.probe == "fitted" else ()), *(FITTED[name] for name in options.fit))
+    varying = ("probe_shapes", "probe_weights") if options.probe_shapes else ()
+    free = ("phase", *(("modes",) if options.probe == "fitted" else ()), *varying, *(FITTED[name] for name in options.fit))
     problem = Problem(setup=s, frames=kept, loss=loss, leaves=leaves, free=free, held=held_of(frames, options), terms=TERMS,
                       penalties=priors_of(options, s))
     return Prepared(problem=problem, solver=solver_of(options), options=options, in_memory=kept is not frames)
@@ -121,6 +123,9 @@ def start_leaves(s: Setup, calibration: Calibration, options: PtychoOptions) -> 
     n = len(s.positions_px)
     source, spread = (float(q.value or 0.0) for q in (calibration.source_A, calibration.focal_spread_A))
     leaves = {"modes": start_modes(s, options.modes), "phase": torch.zeros(1, options.slices, *s.field.shape)}
+    if options.probe_shapes:
+        leaves["probe_shapes"] = start_shapes(s, leaves["modes"], options.probe_shapes)
+        leaves["probe_weights"] = torch.zeros((n, options.probe_shapes), dtype=torch.float64)
     if options.slices > 1:
         leaves["dz_A"] = torch.full((options.slices - 1,), options.spacing_A, dtype=torch.float64)
     if "tilt" in options.fit or any(options.tilt_mrad):
@@ -153,16 +158,16 @@ def solver_of(options: PtychoOptions) -> Solver:
         return EPIE(iterations=options.iterations, batch=1, probe_from=probe_from, constraints=limits_of(options), seed=options.seed)
     if options.solver == "lbfgs":
         return LBFGS(seed=options.seed)
-    begin = {"modes": probe_from, **{FITTED[name]: late for name in options.fit}}
+    begin = {"modes": probe_from, "probe_weights": probe_from, "probe_shapes": late, **{FITTED[name]: late for name in options.fit}}
     return Adam(iterations=options.iterations, batch=options.batch, rates={"phase": options.phase_rate, "modes": options.probe_rate}, begin=begin,
                 constraints=limits_of(options), seed=options.seed)
 
 
 def held_of(frames: FrameSource, options: PtychoOptions) -> Tensor:
-    """(n,) True at patterns that no step sees; none where positions are fitted, since a pattern that is held out says nothing of its own."""
+    """(n,) True at patterns that no step sees; none where each pattern has numbers of its own (positions, a probe that varies)."""
     n = frames.shape[0] * frames.shape[1]
     held = torch.zeros(n, dtype=torch.bool)
-    if "positions" in options.fit:
+    if "positions" in options.fit or options.probe_shapes:
         return held
     order = generator_at(options.seed, 0, HELD).permutation(n)
     held[torch.from_numpy(order[: min(round(options.held_share * n), n - 1)])] = True
