@@ -1,5 +1,7 @@
 """Lines, yields and attenuation from xraydb (MIT; its database is in the public domain)."""
 
+from functools import lru_cache
+
 import numpy as np
 import xraydb
 
@@ -8,6 +10,7 @@ from exitwave.core.records import record
 from exitwave.matter.xrays.lines import Transition
 
 ATTENUATION = {"elam": xraydb.mu_elam, "chantler": xraydb.mu_chantler}
+LEAST_eV = 100.1
 LARGEST = 98  # californium: the last one of Elam's table
 
 
@@ -23,24 +26,20 @@ class Xraydb:
 
     def transitions(self, element: str) -> tuple[Transition, ...]:
         """Lines of Elam's table; vacancies that it gives to "M4,5" are counted as M5."""
-        found = xraydb.xray_lines(_known(element)).items()
-        return tuple(Transition(name=name, shell=line.initial_level.split(",")[0].replace("M4", "M5") if "," in line.initial_level else
-                                line.initial_level, energy_eV=float(line.energy), share=float(line.intensity)) for name, line in found)
+        return _transitions(_known(element))
 
     def mac_m2_kg(self, element: str, energies_eV: np.ndarray) -> np.ndarray:
-        """Total attenuation."""
-        values = ATTENUATION[self.name](_known(element), np.asarray(energies_eV, float))
+        """Total attenuation; photons under 100 eV count as such of 100 eV, where the tables begin."""
+        values = ATTENUATION[self.name](_known(element), np.maximum(np.asarray(energies_eV, float), LEAST_eV))
         return 0.1 * np.asarray(values, float).reshape(np.shape(energies_eV))
 
     def fluorescence(self, element: str, shell: str) -> float:
         """Zero for a shell that the table lacks."""
-        edge = xraydb.xray_edges(_known(element)).get(shell)
-        return 0.0 if edge is None else float(edge.fyield)
+        return _yields(_known(element)).get(shell, 0.0)
 
     def coster_kronig(self, element: str, start: str, end: str) -> float:
         """The direct transfer alone; zero where the table lacks it."""
-        value = xraydb.ck_probability(_known(element), start, end, total=False)
-        return 0.0 if value is None else float(value)
+        return _transfer(_known(element), start, end)
 
 
 def tables(name: str) -> Xraydb:
@@ -48,6 +47,7 @@ def tables(name: str) -> Xraydb:
     return Xraydb(name=name)
 
 
+@lru_cache(maxsize=256)
 def _known(element: str) -> str:
     try:
         number = xraydb.atomic_number(element)
@@ -56,3 +56,21 @@ def _known(element: str) -> str:
     if number is None or not 1 <= number <= LARGEST or element != xraydb.atomic_symbol(number):
         raise InputError(f"there is no element {element!r} in the X-ray tables", expected="a symbol from H to Cf")
     return element
+
+
+@lru_cache(maxsize=128)
+def _transitions(element: str) -> tuple[Transition, ...]:
+    found = xraydb.xray_lines(element).items()
+    return tuple(Transition(name=name, shell="M5" if line.initial_level == "M4,5" else str(line.initial_level), energy_eV=float(line.energy),
+                            share=float(line.intensity)) for name, line in found)
+
+
+@lru_cache(maxsize=128)
+def _yields(element: str) -> dict[str, float]:
+    return {shell: float(edge.fyield) for shell, edge in xraydb.xray_edges(element).items()}
+
+
+@lru_cache(maxsize=2048)
+def _transfer(element: str, start: str, end: str) -> float:
+    value = xraydb.ck_probability(element, start, end, total=False)
+    return 0.0 if value is None else float(value)

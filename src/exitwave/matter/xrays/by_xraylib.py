@@ -41,9 +41,9 @@ class Xraylib:
         return tuple(found)
 
     def mac_m2_kg(self, element: str, energies_eV: np.ndarray) -> np.ndarray:
-        """Total attenuation, photons of 100 eV and more."""
+        """Total attenuation; photons under 100 eV count as such of 100 eV, where the tables begin."""
         number = _number(element)
-        flat = [0.1 * xraylib.CS_Total(number, 1e-3 * float(energy)) for energy in np.ravel(energies_eV)]
+        flat = [0.1 * xraylib.CS_Total(number, max(0.1001, 1e-3 * float(energy))) for energy in np.ravel(energies_eV)]
         return np.array(flat, float).reshape(np.shape(energies_eV))
 
     def fluorescence(self, element: str, shell: str) -> float:

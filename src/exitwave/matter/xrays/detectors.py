@@ -1,5 +1,6 @@
 """Detectors of X-rays: where they look from, what they see of a photon energy, how sharply."""
 
+from functools import lru_cache
 from math import cos, radians, sin
 
 import numpy as np
@@ -84,6 +85,7 @@ def super_x(solid_angle_sr: float = 0.7, elevation_deg: float = 18.0) -> tuple[E
                  for a in (45.0, 135.0, 225.0, 315.0))
 
 
+@lru_cache(maxsize=1024)
 def escape_share(energy_eV: float, tables: XrayTables) -> float:
     """Share of a line's counts that appears lower by the energy of Si Ka, which left the crystal.
 

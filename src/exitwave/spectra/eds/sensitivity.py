@@ -29,7 +29,7 @@ def sensitivity(counts: np.ndarray, lines: LineSet, factors: Factors, dose_e: fl
     found = quantify_zeta(counts, counts, lines, factors, Uncertain(value=dose_e), view)
     mass, mac = found.mass_kg_m2, lines.mac_m2_kg
     chi = (mac @ mass)[:, None] * view.paths  # (n, q)
-    shares, slopes = _escape(chi)
+    shares, slopes = escape_and_slope(chi)
     slope = (view.weights * view.paths * slopes).sum(-1)
     jacobian = np.diag((view.weights * shares).sum(-1)) + (mass * slope)[:, None] * mac
     source = factors.zeta * counts / dose_e
@@ -42,7 +42,8 @@ def sensitivity(counts: np.ndarray, lines: LineSet, factors: Factors, dose_e: fl
     return Sensitivity(counts=by_source, factors=by_source, dose=-by_source.sum(-1), absorption=absorbed, angle_per_rad=-(turn @ inverse) @ moved)
 
 
-def _escape(chi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def escape_and_slope(chi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(1 - e^-chi) / chi and its derivative."""
     small = np.abs(chi) < 1e-3
     x = np.where(small, 1.0, chi)
     share = np.where(small, 1 - chi / 2 + chi**2 / 6, -np.expm1(-x) / x)

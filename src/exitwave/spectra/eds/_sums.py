@@ -1,0 +1,22 @@
+"""Weighted sums over channels; numba, outside the type-checked modules."""
+
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def weigh(spectra, weights, first, last, counts, covariance):
+    """spectra (p, channels), weights (channels, n): counts (p, n) += sum, covariance (p, n, n) += sum of products weighed by the spectrum."""
+    n = weights.shape[1]
+    for p in range(len(spectra)):
+        for c in range(first, last):
+            value = spectra[p, c]
+            if value != 0:
+                for i in range(n):
+                    w = weights[c, i] * value
+                    if w != 0:
+                        counts[p, i] += w
+                        for j in range(i + 1):
+                            covariance[p, i, j] += w * weights[c, j]
+        for i in range(n):
+            for j in range(i):
+                covariance[p, j, i] = covariance[p, i, j]
