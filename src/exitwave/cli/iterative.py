@@ -108,14 +108,13 @@ def searched(
     """What the search finds, where one is asked for; a fit that goes on searches again, to the same values.
 
     Raises:
-        InputError: positions on no raster; as `search`.
+        InputError: as `search`.
     """
     if not going.search:
         return None
-    if places is not None:
-        raise InputError("a search is for rasters so far", got="a scan with positions of its own", remedy="leave out --search")
     with progress("searching") as tick:
-        return search(data.frames, known, mask, options, going.search, going.trials, memory_bytes=going.budget, each=tick)
+        return search(data.frames, known, mask, options, going.search, going.trials, memory_bytes=going.budget,
+                      positions_A=None if places is None else torch.from_numpy(places.positions_A), each=tick)
 
 
 def fitted(data: Dataset4D, known: Calibration, mask: np.ndarray | None, options: PtychoOptions, going: Going, places: Places | None) -> Fitted:

@@ -47,7 +47,7 @@ def check_search(names: tuple[str, ...], options: PtychoOptions) -> None:
 
 def search(
     frames: FrameSource, calibration: Calibration, alive: np.ndarray | None, options: PtychoOptions, names: tuple[str, ...], trials: int, *,
-    memory_bytes: int, each: Callable[[int, int], None] = lambda done, total: None,
+    memory_bytes: int, positions_A: torch.Tensor | None = None, each: Callable[[int, int], None] = lambda done, total: None,
 ) -> Found:
     """Short fits with a known probe at values proposed by a tree of Parzen estimators (Bergstra et al., NeurIPS 24 (2011) 2546; optuna), the
     calibrated values first; then three fits more for each value, for the vertex of a parabola.
@@ -58,14 +58,14 @@ def search(
     check_search(names, options)
     optuna = _optuna()
     ranges = {key: span for name in names for key, span in _ranges(name, calibration, options).items()}
-    options, asked = replace(options, oversample=_samples(frames, calibration, alive, options)), options
+    options, asked = replace(options, oversample=_samples(frames, calibration, alive, options, positions_A)), options
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=options.seed % 2**32, n_startup_trials=max(4, trials // 3)))
     study.enqueue_trial({key: start for key, (_, start, _) in ranges.items()})
     told: list[dict[str, float]] = []
     total = trials + 3 * len(ranges)
 
     def judge(values: dict[str, float]) -> float:
-        loss = _judged(frames, *_with(values, calibration, options), alive, memory_bytes)
+        loss = _judged(frames, *_with(values, calibration, options), alive, memory_bytes, positions_A)
         told.append({**values, "held_out": loss})
         each(len(told), total)
         return loss
@@ -132,10 +132,13 @@ def _ranges(name: str, calibration: Calibration, options: PtychoOptions) -> dict
     return {"source_A": (0.0, source, max(2 * source, 0.8))}
 
 
-def _samples(frames: FrameSource, calibration: Calibration, alive: np.ndarray | None, options: PtychoOptions) -> int:
+def _samples(
+    frames: FrameSource, calibration: Calibration, alive: np.ndarray | None, options: PtychoOptions, positions_A: torch.Tensor | None
+) -> int:
     """Samples of a pixel, the same for every trial: their losses could not be compared otherwise."""
     mask = None if alive is None else torch.from_numpy(np.ascontiguousarray(alive))
-    return set_up(calibration, frames.shape, 1.0, alive=mask, kmax_invA=options.kmax_invA, oversample=options.oversample).camera.samples
+    return set_up(calibration, frames.shape, 1.0, alive=mask, kmax_invA=options.kmax_invA, oversample=options.oversample,
+                  positions_A=positions_A).camera.samples
 
 
 def _with(values: Mapping[str, float], calibration: Calibration, options: PtychoOptions) -> tuple[Calibration, PtychoOptions]:
@@ -153,14 +156,16 @@ def _with(values: Mapping[str, float], calibration: Calibration, options: Ptycho
     return known, chosen
 
 
-def _judged(frames: FrameSource, calibration: Calibration, options: PtychoOptions, alive: np.ndarray | None, memory_bytes: int) -> float:
+def _judged(
+    frames: FrameSource, calibration: Calibration, options: PtychoOptions, alive: np.ndarray | None, memory_bytes: int, positions_A: torch.Tensor | None
+) -> float:
     """The least held-out loss of a short fit; infinite where it fails."""
     patterns = frames.shape[0] * frames.shape[1]
     turned = max(SHORT, ceil(STEPS * options.batch / patterns))
     short = replace(options, iterations=turned, phase_rate=RATE, held_share=max(HELD, options.held_share), probe="known", patience=0,
                     halves="none", modes=1, fit=tuple(name for name in options.fit if name == "background"))
     try:
-        p = prepare(frames, calibration, alive, short, memory_bytes=memory_bytes)
+        p = prepare(frames, calibration, alive, short, memory_bytes=memory_bytes, positions_A=positions_A)
         return min(figures.get("held_out", figures["loss"]) for _, figures in turns(p, first(p).state))
     except ExitwaveError:  # a value that cannot be, such as a probe that no longer fits
         return float("inf")

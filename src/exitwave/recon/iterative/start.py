@@ -6,10 +6,12 @@ import torch
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
-from exitwave.core.errors import InputError
 from exitwave.data import Calibration, FrameSource
 from exitwave.recon.direct.dense import reconstruct
-from exitwave.recon.direct.geometry import geometry
+from exitwave.recon.direct.geometry import Geometry, geometry
+from exitwave.recon.direct.image import DirectImage
+from exitwave.recon.direct.scattered import reconstruct_scattered
+from exitwave.recon.direct.scattered_field import field_of
 from exitwave.recon.iterative.options import PtychoOptions
 from exitwave.recon.iterative.setup import Setup
 
@@ -22,16 +24,25 @@ def start_phase(
     """(1, slices, y, x): the image of a direct method along the camera's axes, shared out among the slices, zero where the scan did not go.
 
     Raises:
-        InputError: positions on no raster.
+        InputError: a method that does not know positions on no raster.
     """
+    g, low = geometry(calibration, frames.shape, alive), torch.zeros(2, dtype=torch.float64)
     if s.raster is None:
-        raise InputError("a start from a direct method is for rasters so far", got=f"start {options.start!r}", remedy="start from zero")
-    g = geometry(calibration, frames.shape, alive)
-    factor = min(FINEST, max(1, ceil(max(g.scan.pitch_A) / min(s.field.pitch_A))))
-    made = reconstruct(frames, g, options.start, upsample=factor, dispersion=dispersion, counts_per_electron=dispersion, memory_bytes=memory_bytes)
-    coordinates = field_in_scan_A(s) / torch.tensor(made.pitch_A, dtype=torch.float64)
+        positions = s.positions_A()
+        place = field_of(g, positions)
+        low = torch.tensor(place.origin_A, dtype=torch.float64)
+        made = reconstruct_scattered(frames, g, positions, options.start, field=place, dispersion=dispersion, counts_per_electron=dispersion,
+                                     memory_bytes=memory_bytes)
+    else:
+        made = _on_raster(frames, g, s, options.start, memory_bytes, dispersion)
+    coordinates = (field_in_scan_A(s) - low) / torch.tensor(made.pitch_A, dtype=torch.float64)
     image = map_coordinates(made.image.double().numpy(), coordinates.permute(2, 0, 1).numpy(), order=3, mode="constant")
     return (torch.from_numpy(image).to(torch.float32) / options.slices).expand(1, options.slices, -1, -1).contiguous()
+
+
+def _on_raster(frames: FrameSource, g: Geometry, s: Setup, method: str, memory_bytes: int, dispersion: float) -> DirectImage:
+    factor = min(FINEST, max(1, ceil(max(g.scan.pitch_A) / min(s.field.pitch_A))))
+    return reconstruct(frames, g, method, upsample=factor, dispersion=dispersion, counts_per_electron=dispersion, memory_bytes=memory_bytes)
 
 
 def field_in_scan_A(s: Setup) -> Tensor:
