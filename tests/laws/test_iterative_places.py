@@ -36,10 +36,10 @@ def seen(known: Calibration, rms_rad: float = 0.15) -> tuple[ArrayFrames, Setup,
 def test_a_start_from_a_direct_method_is_the_specimen_in_place() -> None:
     known = calibration(FRAME)
     frames, s, truth = seen(known)
-    options = PtychoOptions(start="obf", iterations=2, oversample=1, held_share=0.1)
+    options = PtychoOptions(start="ssb", iterations=2, oversample=1, held_share=0.1)
     p = prepare(frames, known, None, options, memory_bytes=2**30, positions_A=spiral())
     along, corr = slope(scanned(s, truth, 8), scanned(s, p.problem.leaves["phase"], 8))
-    assert corr > 0.9 and along > 0.25  # the phase of 0.15 rad, damped where the noise says so
+    assert corr > 0.9 and 0.5 < along < 1.2
     other = prepare(frames, known, None, replace(options, start="zero"), memory_bytes=2**30, positions_A=spiral())
     begun, flat = (next(iter(turns(x, first(x).state)))[1]["held_out"] for x in (p, other))
     assert begun < flat

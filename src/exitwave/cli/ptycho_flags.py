@@ -32,6 +32,7 @@ ptycho_options = together(
     click.option("--modes", type=int, help="ptycho: incoherent modes of the probe.  [default: 1]"),
     click.option("--probe-shapes", type=int, help="ptycho: shapes by which the probe varies from pattern to pattern.  [default: 0]"),
     click.option("--iterations", type=int, help="ptycho: passes over the scan.  [default: 40]"),
+    click.option("--coarse", type=int, help="ptycho: passes over the middle of the patterns first, each a quarter of the work.  [default: 0]"),
     click.option("--batch", type=int, help="ptycho: patterns that make a step.  [default: 32]"),
     click.option("--loss", type=click.Choice(["poisson", "anscombe", "amplitude"]), help="ptycho: what is minimised.  [default: poisson]"),
     click.option("--known-probe", is_flag=True, help="ptycho: keep the probe as it is calibrated."),
@@ -46,6 +47,10 @@ ptycho_options = together(
     click.option("--kmax-invA", "kmax_invA", type=float, help="ptycho: 1/A to which waves are followed.  [default: the camera's edge]"),
     click.option("--prior-rad", type=float, help="ptycho: Gaussian prior of each slice's phase, its rms in rad; for layers.  [default: none]"),
     click.option("--z-sigma-A", "z_sigma_A", type=Unit("A"), help="ptycho: Gaussian over the slices along the beam.  [default: none]"),
+    click.option("--z-change-rad-per-A2", "z_change_rad_per_A2", type=float,
+                 help="ptycho: Tikhonov along the beam, rms slope of the phase's density, rad/A^2.  [default: none]"),
+    click.option("--kz-filter", type=float, help="ptycho: damps kz beyond kr after every pass, 1 strong, 0.1 weak; biases.  [default: none]"),
+    click.option("--tv-per-rad-A", "tv_per_rad_A", type=float, help="ptycho: total variation, nats for each rad and A of an edge.  [default: none]"),
     click.option("--positivity", is_flag=True, help="ptycho: no slice falls below its lowest tenth; not quantitative."),
     click.option("--checkpoint-every", type=int, help="ptycho: iterations between checkpoints beside the output, 0: none.  [default: 5]"),
     click.option("--search", metavar="NAME,...", help="ptycho: find defocus, thickness, tilt, rotation, source by short fits first (needs optuna)."),
@@ -54,8 +59,9 @@ ptycho_options = together(
     click.option("--resume", is_flag=True, help="ptycho: go on from the checkpoint beside the output."),
     click.option("--html", type=click.Path(dir_okay=False), help="ptycho: a report with pictures in one file."),
 )
-RECIPE = ("thickness_A", "tilt_mrad", "modes", "probe_shapes", "iterations", "batch", "loss", "solver", "start", "phase_rate", "probe_rate",
-          "held_share", "patience", "oversample", "kmax_invA", "prior_rad", "z_sigma_A", "checkpoint_every", "seed")
+RECIPE = ("thickness_A", "tilt_mrad", "modes", "probe_shapes", "iterations", "coarse", "batch", "loss", "solver", "start", "phase_rate", "probe_rate",
+          "held_share", "patience", "oversample", "kmax_invA", "prior_rad", "z_sigma_A", "z_change_rad_per_A2",
+          "kz_filter", "tv_per_rad_A", "checkpoint_every", "seed")
 SWITCHES = ("known_probe", "positivity", "resume")
 DIRECT = {"correct": "--correct", "vacuum_A": "--vacuum", "sections_A": "--sections", "amplitude": "--amplitude", "validity": "--validity",
           "upsample": "--upsample", "pitch_A": "--pitch-A", "field_A": "--field-A", "at_A": "--at"}

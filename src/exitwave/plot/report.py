@@ -24,8 +24,8 @@ SHOWN = {
     "electrons_per_position": "electrons per position", "dose_e_per_A2": "dose, e/Å²", "rms_phase_rad": "phase rms, rad",
     "frc_resolution_A": "half sets correlate over 1/7 to, Å", "position_rms_A": "positions moved, Å rms", "pitch_A": "pixel, Å", "seconds": "seconds",
 }
-CHOSEN = ("slices", "thickness_A", "modes", "probe_shapes", "iterations", "batch", "loss", "probe", "fit", "start", "held_share", "patience",
-          "solver", "prior_rad", "z_sigma_A", "positivity", "seed")
+CHOSEN = ("slices", "thickness_A", "modes", "probe_shapes", "iterations", "coarse", "batch", "loss", "probe", "fit", "start", "held_share",
+          "patience", "solver", "prior_rad", "z_sigma_A", "z_change_rad_per_A2", "kz_filter", "tv_per_rad_A", "positivity", "seed")
 
 
 def fit_report(view: FitView, metrics: Mapping[str, Any], recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
@@ -39,13 +39,13 @@ def fit_report(view: FitView, metrics: Mapping[str, Any], recipe: Mapping[str, A
         f"<h1>{html.escape(view.title)}</h1>",
         f'<p><span class="status{"" if status in GOOD else " bad"}">{html.escape(status)}</span> '
         f"<code>{html.escape(str(provenance.get('command', '')))}</code></p>",
-        f'<div class="two"><div>{_picture(phase_panel(view), "phase")}</div></div>',
-        f'<div class="two">{_table("Result", numbers)}{_table("Asked for", {name: recipe[name] for name in CHOSEN if name in recipe})}</div>',
-        *([f"<h2>Slices</h2>{_picture(slices_figure(view), 'slices')}"] if len(view.slices) > 1 else []),
-        f"<h2>Probe</h2>{_picture(probes_figure(view), 'probe modes')}",
-        *([f"<h2>Losses</h2>{_picture(losses_figure(view), 'losses')}"] if view.history else []),
-        f"<h2>Positions</h2>{_picture(positions_figure(view), 'positions')}",
-        f"<h2>What the model leaves</h2>{_picture(residuals_figure(view), 'residuals')}",
+        f'<div class="two"><div>{picture_html(phase_panel(view), "phase")}</div></div>',
+        f'<div class="two">{table_html("Result", numbers)}{table_html("Asked for", {name: recipe[name] for name in CHOSEN if name in recipe})}</div>',
+        *([f"<h2>Slices</h2>{picture_html(slices_figure(view), 'slices')}"] if len(view.slices) > 1 else []),
+        f"<h2>Probe</h2>{picture_html(probes_figure(view), 'probe modes')}",
+        *([f"<h2>Losses</h2>{picture_html(losses_figure(view), 'losses')}"] if view.history else []),
+        f"<h2>Positions</h2>{picture_html(positions_figure(view), 'positions')}",
+        f"<h2>What the model leaves</h2>{picture_html(residuals_figure(view), 'residuals')}",
         f"<p>exitwave {html.escape(str(provenance.get('version', '')))}, {html.escape(str(provenance.get('ended', '')))}</p>",
     ]
     head = f'<meta charset="utf-8"><title>{html.escape(view.title)}</title><style>{CSS}</style>'
@@ -62,7 +62,8 @@ def save_html(text: str, path: str | os.PathLike[str], force: bool = False) -> N
         partial.write_text(text, encoding="utf-8")
 
 
-def _picture(made: Figure, name: str) -> str:
+def picture_html(made: Figure, name: str) -> str:
+    """A figure as an image inside the page."""
     data = io.BytesIO()
     with mpl.rc_context(figures.STYLE):
         made.savefig(data, dpi=110, format="png")
@@ -70,7 +71,8 @@ def _picture(made: Figure, name: str) -> str:
     return f'<img alt="{name}" width="{width}" src="data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}">'
 
 
-def _table(title: str, rows: Mapping[str, Any]) -> str:
+def table_html(title: str, rows: Mapping[str, Any]) -> str:
+    """Names and values under a heading."""
     cells = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(_text(value))}</td></tr>" for name, value in rows.items())
     return f"<div><h2>{title}</h2><table>{cells}</table></div>"
 

@@ -175,6 +175,33 @@ def test_a_prior_is_told_as_the_rms_of_a_pixel() -> None:
         ready(prior_rad=-1.0)
 
 
+def test_priors_and_filters_that_are_asked_for_act() -> None:
+    sliced = {"slices": 3, "thickness_A": 30.0}
+    p = ready(**sliced, z_change_rad_per_A2=2e-3, tv_per_rad_A=0.4)
+    along, edges = p.problem.penalties
+    steps = torch.from_numpy(generator_at(6, 0).normal(0.0, 2e-3 * 10 * 10, (1, 2, *p.problem.setup.field.shape)))  # rad: dz and thickness of 10 A
+    phase = torch.cat([torch.zeros_like(steps[:, :1]), steps.cumsum(1)], 1)
+    leaves = {**p.problem.leaves, "phase": phase}
+    assert float(along(leaves)) == pytest.approx(steps.numel() / 2, abs=4 * (steps.numel() / 2) ** 0.5)  # half a nat a number
+    step = torch.zeros_like(phase)
+    step[:, 0, :, 5:9] = 1.0  # two edges of one rad along the whole field
+    tall = p.problem.setup.field.shape[0] * p.problem.setup.field.pitch_A[0]
+    assert float(edges({"phase": step})) == pytest.approx(0.4 * 2 * tall, rel=0.02)
+    unlike = {}
+    for strength in (0.0, 100.0):
+        found = follow(ready(**sliced, kz_filter=strength, iterations=4)).leaves["phase"][0]
+        unlike[strength] = float((found - found.mean(0)).std() / found.mean(0).std())
+    assert unlike[100.0] < 0.5 * unlike[0.0]
+    with pytest.raises(InputError, match="kz_filter"):
+        ready(solver="lbfgs", **sliced, kz_filter=0.1)
+
+
+def test_a_fit_of_the_sources_size_has_finer_samples() -> None:
+    plain, fitted = ready(), ready(fit=("source",))
+    assert fitted.problem.setup.camera.samples > plain.problem.setup.camera.samples
+    assert ready(fit=("source",), oversample=1).problem.setup.camera.samples == 1
+
+
 def test_half_fits_share_no_counts() -> None:
     p = ready(halves="scan", iterations=2)
     one, other = half_fits(p, p.problem.leaves, 2)

@@ -13,9 +13,9 @@ from exitwave.recon.iterative.constraints import (
     orthogonal_modes,
     positive_background,
 )
-from exitwave.recon.iterative.depth import SmoothDepth
+from exitwave.recon.iterative.depth import DepthFilter, SmoothDepth
 from exitwave.recon.iterative.options import PtychoOptions
-from exitwave.recon.iterative.penalties import SmallPhase
+from exitwave.recon.iterative.penalties import FewEdges, SmallPhase, SmoothAlongBeam
 from exitwave.recon.iterative.problem import Penalty
 from exitwave.recon.iterative.setup import Setup
 from exitwave.recon.iterative.variable import orthogonal_shapes
@@ -32,17 +32,25 @@ def limits_of(options: PtychoOptions) -> tuple[Constraint, ...]:
         found.append(positive_background)
     if options.z_sigma_A and options.slices > 1:
         found.append(SmoothDepth(sigma_A=options.z_sigma_A))
+    if options.kz_filter and options.slices > 1:
+        found.append(DepthFilter(strength=options.kz_filter))
     if options.positivity:
         found.append(PositivePhase())
     return tuple(found)
 
 
 def priors_of(options: PtychoOptions, s: Setup) -> tuple[Penalty, ...]:
-    """The penalties that are added to the loss: of a phase with a standard deviation of `prior_rad` in every pixel of every slice."""
-    if not options.prior_rad:
-        return ()
-    pitch = s.field.pitch_A
-    return (SmallPhase(weight=1 / (options.prior_rad**2 * pitch[0] * pitch[1]), pitch_A=pitch),)
+    """The penalties that are added to the loss: `prior_rad` is the standard deviation of each pixel of each slice, `z_change_rad_per_A2` that of
+    (rho' - rho) / dz in each pixel from slice to slice, rho in rad / A."""
+    pitch, found = s.field.pitch_A, list[Penalty]()
+    if options.prior_rad:
+        found.append(SmallPhase(weight=1 / (options.prior_rad**2 * pitch[0] * pitch[1]), pitch_A=pitch))
+    if options.z_change_rad_per_A2 and options.slices > 1:
+        volume = pitch[0] * pitch[1] * options.spacing_A
+        found.append(SmoothAlongBeam(weight=1 / (options.z_change_rad_per_A2**2 * volume), pitch_A=pitch))
+    if options.tv_per_rad_A:
+        found.append(FewEdges(weight=options.tv_per_rad_A, pitch_A=pitch))
+    return tuple(found)
 
 
 def in_gauge(options: PtychoOptions, s: Setup, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:

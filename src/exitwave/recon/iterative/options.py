@@ -38,6 +38,7 @@ class PtychoOptions:
     modes: int = 1
     probe_shapes: int = 0
     iterations: int = 40
+    coarse: int = 0
     batch: int = 32
     loss: LossKind = "poisson"
     probe: ProbeIs = "fitted"
@@ -53,12 +54,15 @@ class PtychoOptions:
     kmax_invA: float | None = None
     prior_rad: float = 0.0
     z_sigma_A: float = 0.0
+    z_change_rad_per_A2: float = 0.0
+    kz_filter: float = 0.0
+    tv_per_rad_A: float = 0.0
     positivity: bool = False
     checkpoint_every: int = 5
     seed: int = DEFAULT_SEED
 
     def __post_init__(self) -> None:
-        for name, low, high in (("slices", 1, 1000), ("modes", 1, 100), ("probe_shapes", 0, 12), ("iterations", 1, 10**6),
+        for name, low, high in (("slices", 1, 1000), ("modes", 1, 100), ("probe_shapes", 0, 12), ("iterations", 1, 10**6), ("coarse", 0, 10**6),
                                 ("batch", 1, 10**6), ("patience", 0, 10**6), ("checkpoint_every", 0, 10**6)):
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} is out of range", expected=f"{low} to {high}", got=getattr(self, name))
@@ -71,7 +75,7 @@ class PtychoOptions:
             raise InputError("held_share is a share of the patterns that no step sees", expected="0 to 0.5", got=self.held_share)
         if self.oversample is not None and not 1 <= self.oversample <= 8:
             raise InputError("oversample is out of range", expected="1 to 8 samples per pixel and axis", got=self.oversample)
-        for name in ("z_sigma_A", "prior_rad"):
+        for name in ("z_sigma_A", "prior_rad", "z_change_rad_per_A2", "kz_filter", "tv_per_rad_A"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"{name} must not be negative", got=getattr(self, name))
         _check_names(self)
@@ -92,7 +96,7 @@ def _check_names(options: PtychoOptions) -> None:
     if options.solver != "adam" and options.fit:
         raise InputError(f"{options.solver} moves the phase and the probe alone", got=f"fit {', '.join(options.fit)}",
                          remedy="leave it out, or take adam")
-    forced = "z_sigma_A" if options.z_sigma_A else "positivity" if options.positivity else ""
+    forced = "z_sigma_A" if options.z_sigma_A else "kz_filter" if options.kz_filter else "positivity" if options.positivity else ""
     if options.solver == "lbfgs" and forced:
         raise InputError(f"{forced} changes the phase after every step, which the memory of lbfgs does not survive",
                          remedy="leave it out, take another solver, or pass prior_rad")
@@ -121,6 +125,7 @@ PTYCHO_MEANING: Mapping[str, str] = MappingProxyType({
     "modes": "incoherent modes of the probe",
     "probe_shapes": "shapes of which the probe holds more or less from pattern to pattern (a probe that drifts); 0: the same probe everywhere",
     "iterations": "passes over the scan",
+    "coarse": "passes before these over the middle of every pattern alone, each a quarter of the work; 0: none",
     "batch": "patterns that make a step",
     "loss": "poisson (counted electrons), anscombe or amplitude",
     "probe": "fitted, or known: the aperture with its aberrations as calibrated",
@@ -136,6 +141,9 @@ PTYCHO_MEANING: Mapping[str, str] = MappingProxyType({
     "kmax_invA": "1/A to which waves between slices are followed; null: to the camera's edge",
     "prior_rad": "standard deviation of a Gaussian prior of each slice's phase, pixel by pixel, rad; 0: none",
     "z_sigma_A": "standard deviation of the Gaussian that smooths slices along the beam, A; 0: none",
+    "z_change_rad_per_A2": "Tikhonov along the beam: standard deviation of the slope of rad per A of depth from slice to slice, rad / A^2; 0: none",
+    "kz_filter": "slices keep 1 - (2 / pi) arctan((strength kz / kr)^2) of each kz and kr: 1 is strong, 0.1 weak; 0: none",
+    "tv_per_rad_A": "total variation in the plane, nats for each rad and A of an edge; 0: none",
     "positivity": "true keeps every slice's phase above its lowest tenth",
     "checkpoint_every": "iterations from one checkpoint to the next; 0: none",
     "seed": "seed of the order of patterns and of those held out",

@@ -17,6 +17,7 @@ from exitwave.data import Calibration, FrameSource
 from exitwave.flow import iterate
 from exitwave.flow.accumulate import ignore
 from exitwave.recon.iterative.adam import Adam, State
+from exitwave.recon.iterative.coarse import handed_over, middle_of
 from exitwave.recon.iterative.disk import check_disk
 from exitwave.recon.iterative.epie import EPIE
 from exitwave.recon.iterative.lbfgs import LBFGS, Remembered
@@ -98,7 +99,7 @@ def prepare(
     mask = None if alive is None else torch.from_numpy(np.ascontiguousarray(alive))
     depth = options.spacing_A * (options.slices - 1)
     s = set_up(calibration, frames.shape, 1.0, alive=mask, thickness_A=depth, positions_A=positions_A, kmax_invA=options.kmax_invA,
-               oversample=options.oversample)
+               oversample=options.oversample, fine="source" in options.fit)
     need = needed_bytes(s, frames, options, memory_bytes)
     size = int(np.prod(frames.shape)) * frames.dtype.itemsize
     kept, pattern = read_once(frames, keep=need + size <= memory_bytes, memory_bytes=memory_bytes, progress=progress)
@@ -112,10 +113,28 @@ def prepare(
     if options.start != "zero":
         leaves["phase"] = start_phase(kept, calibration, mask, s, options, memory_bytes, _dispersion(calibration))
     varying = ("probe_shapes", "probe_weights") if options.probe_shapes else ()
+    if options.coarse:
+        leaves |= _coarse(kept, calibration, mask, s, options, memory_bytes, positions_A)
     free = ("phase", *(("modes",) if options.probe == "fitted" else ()), *varying, *(FITTED[name] for name in options.fit))
     problem = Problem(setup=s, frames=kept, loss=loss, leaves=leaves, free=free, held=held_of(frames, options), terms=TERMS,
                       penalties=priors_of(options, s))
     return Prepared(problem=problem, solver=solver_of(options), options=options, in_memory=kept is not frames)
+
+
+def _coarse(
+    frames: FrameSource, calibration: Calibration, alive: Tensor | None, s: Setup, options: PtychoOptions, memory_bytes: int,
+    positions_A: Tensor | None,
+) -> dict[str, Tensor]:
+    """Phase and modes of `coarse` iterations on the middle of the frames; as they began where these diverge."""
+    part, known, seen = middle_of(frames, calibration, s, alive)
+    short = replace(options, coarse=0, iterations=options.coarse, fit=(), probe_shapes=0, held_share=0.0, patience=0, halves="none", kmax_invA=None,
+                    solver="adam", oversample=s.camera.samples)
+    p = prepare(part, known, None if seen is None else seen.numpy(), short, memory_bytes=memory_bytes, positions_A=positions_A)
+    done = follow(p)
+    if done.status == "diverged":
+        return {}
+    found = handed_over(s, p.problem.setup, dict(done.leaves))
+    return found if options.probe == "fitted" else {"phase": found["phase"]}
 
 
 def start_leaves(s: Setup, calibration: Calibration, options: PtychoOptions) -> dict[str, Tensor]:

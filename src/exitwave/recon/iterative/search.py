@@ -58,7 +58,7 @@ def search(
     check_search(names, options)
     optuna = _optuna()
     ranges = {key: span for name in names for key, span in _ranges(name, calibration, options).items()}
-    options, asked = replace(options, oversample=_samples(frames, calibration, alive, options, positions_A)), options
+    options, asked = replace(options, oversample=_samples(frames, calibration, alive, options, positions_A, fine="source" in names)), options
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=options.seed % 2**32, n_startup_trials=max(4, trials // 3)))
     study.enqueue_trial({key: start for key, (_, start, _) in ranges.items()})
     told: list[dict[str, float]] = []
@@ -133,12 +133,13 @@ def _ranges(name: str, calibration: Calibration, options: PtychoOptions) -> dict
 
 
 def _samples(
-    frames: FrameSource, calibration: Calibration, alive: np.ndarray | None, options: PtychoOptions, positions_A: torch.Tensor | None
+    frames: FrameSource, calibration: Calibration, alive: np.ndarray | None, options: PtychoOptions, positions_A: torch.Tensor | None, *,
+    fine: bool,
 ) -> int:
     """Samples of a pixel, the same for every trial: their losses could not be compared otherwise."""
     mask = None if alive is None else torch.from_numpy(np.ascontiguousarray(alive))
     return set_up(calibration, frames.shape, 1.0, alive=mask, kmax_invA=options.kmax_invA, oversample=options.oversample,
-                  positions_A=positions_A).camera.samples
+                  positions_A=positions_A, fine=fine).camera.samples
 
 
 def _with(values: Mapping[str, float], calibration: Calibration, options: PtychoOptions) -> tuple[Calibration, PtychoOptions]:
@@ -157,7 +158,8 @@ def _with(values: Mapping[str, float], calibration: Calibration, options: Ptycho
 
 
 def _judged(
-    frames: FrameSource, calibration: Calibration, options: PtychoOptions, alive: np.ndarray | None, memory_bytes: int, positions_A: torch.Tensor | None
+    frames: FrameSource, calibration: Calibration, options: PtychoOptions, alive: np.ndarray | None, memory_bytes: int,
+    positions_A: torch.Tensor | None,
 ) -> float:
     """The least held-out loss of a short fit; infinite where it fails."""
     patterns = frames.shape[0] * frames.shape[1]

@@ -19,6 +19,7 @@ from exitwave.recon.direct.geometry import Geometry, detector_frame, geometry
 from exitwave.recon.iterative.camera import Camera
 
 FILLED = 0.25  # share of the window that a probe may fill before samples finer than a pixel are simulated
+FILLED_FINE, FINEST = 0.1, 4  # the same where a blur is fitted, which takes up what sums of samples lack of a pixel's integral; at most so many
 LEAST_OVERLAP = 0.2
 
 
@@ -65,6 +66,7 @@ class Setup:
 def set_up(
     calibration: Calibration, shape: tuple[int, int, int, int], mean_counts: float, *, alive: Tensor | None = None, thickness_A: float = 0.0,
     positions_A: Tensor | None = None, kmax_invA: float | None = None, oversample: int | None = None,
+    fine: bool = False,
 ) -> Setup:
     """The setup of a calibrated scan of `shape` (Ry, Rx, ky, kx).
 
@@ -72,7 +74,8 @@ def set_up(
     `positions_A` (n, 2) replace the raster; `kmax_invA` pads (or crops nothing of) the simulated band, so that waves between slices may scatter
     beyond the camera. `oversample` samples per pixel and axis; None: 1, or 2 where the probe fills more than a quarter of the window. A
     pixel taken for one sample attenuates the phase by sinc(q lambda C10 dk), and its window wraps the tails that a sharp aperture gives the probe:
-    together 5 % where the probe fills 0.4 of it, against 1 % with 2 samples.
+    together 5 % where the probe fills 0.4 of it, against 1 % with 2 samples. `fine` is for fits of the source's size, which takes up the rest (3 %
+    of 0.35 A with 2 samples): then as many samples, up to 4, as leave the probe a tenth of their window.
 
     Raises:
         CalibrationError: something needed is missing, or the probe does not fit twice the window.
@@ -83,7 +86,7 @@ def set_up(
     turned = _camera_to_scan(calibration, g)
     pixel, diameter = g.pixel_invA[0], probe_diameter_A(replace(g, aberrations=lens))
     filled = diameter * pixel
-    factor = oversample or (1 if filled <= FILLED else 2)
+    factor = oversample or (min(FINEST, ceil(filled / FILLED_FINE)) if fine else 1 if filled <= FILLED else 2)
     if filled > max(2, factor):
         raise CalibrationError(
             "the probe is larger than the camera's pixels can hold", expected=f"a diameter up to {max(2, factor) / pixel:.4g} A",
