@@ -178,10 +178,11 @@ def calibrated(scene: Scene, state: CubeState, settings: Settings, budget: int) 
     found = calibrate(Dataset4D(frames=frames, calibration=scene.calibration, origin={}), alive=scene.alive, memory_bytes=budget).calibration
     values: dict[str, Any] = {name: _rounded(float(q.value)) for name, q in found.aberrations.items() if name in MOVED and q.value is not None}
     values |= {"rotation_deg": _rounded(float(found.rotation_deg.value or 0.0)), "transpose": bool(found.transpose.value)}
-    c10 = found.aberrations["C10_A"]
+    c10, undetermined = found.aberrations["C10_A"], found.twin.value == "undetermined"
     more = f" ± {c10.sigma / 10:.2g} nm" if c10.sigma else ""
     return values, (f"calibrated from {rows} rows: {focus_in_words(float(c10.value or 0))}{more}, rotation {values['rotation_deg']:.4g}°"
-                    f"{', transposed' if values['transpose'] else ''}")
+                    f"{', transposed' if values['transpose'] else ''}"
+                    + ("; rotation + 180° with the opposite defocus and phase describes these counts as well" if undetermined else ""))
 
 
 def _rounded(value: float) -> float:

@@ -15,7 +15,7 @@ from exitwave.recon.direct.optimal import METHODS as OPTIMAL
 from exitwave.recon.direct.weights import WHOLE_DETECTOR
 from exitwave.recon.live import CountCube, LivePhase
 
-WHOLE_SHARE = 8  # a cube of all pixels takes at most this part of the memory (it is copied for each look)
+WHOLE_SHARE = 4  # a cube of all pixels takes at most this part of the memory (it is copied for each look)
 COUNT_BYTES = 2
 MOVED = ("C10_A", "C12_A", "phi12_deg", "C21_A", "phi21_deg")
 

@@ -17,7 +17,7 @@ from exitwave.live.page.picture import Picture, detected, pattern, pictured, spe
 from exitwave.live.page.scene import Scene, in_words, unknown
 from exitwave.live.page.settings import Change, Command, Settings, changed
 from exitwave.live.page.wire import packed
-from exitwave.live.watch import Ended, Look, Recording, watch
+from exitwave.live.watch import EARLY, Ended, Look, Recording, watch
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import DirectImage
 from exitwave.recon.live import CubeState, ended
@@ -201,9 +201,9 @@ class Session:
             if made.events or made.frames:
                 self._state, self._fresh = ended(state) if status == "complete" else state, True
             self._told |= {"events": made.events, "frames": made.frames, "seconds": made.seconds, "waiting_bytes": 0, "per_second": 0.0,
-                           "rejected": dict(made.rejected)}
+                           "rejected": {why: n for why, n in made.rejected.items() if why not in EARLY}}
             self._lock.notify_all()
-        self._became(status, made.because)
+        self._became(status, "it ended in the middle, without saying so" if made.because in EARLY else made.because)
 
     def _looked(self, look: Look) -> None:
         """Hand a look to the thread that renders, and wait until it takes it: no copy is made that nobody sees."""

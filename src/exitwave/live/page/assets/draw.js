@@ -227,7 +227,7 @@ export function frequencyAxis(context, box, last) {
   for (let v = 0; v <= last * (1 + 1e-9); v += step) {
     const x = left + width * v / last;
     context.fillRect(Math.round(x), top + height - 4, 1, 4);
-    context.fillText(tick(v, step), Math.min(left + width - 6, x), top + height + 4);
+    context.fillText(tick(v, step), Math.min(left + width - 12, x), top + height + 4);
   }
   context.fillText("spatial frequency (1/Å)", left + width / 2, top + height + 18);
 }

@@ -13,7 +13,7 @@ function unseen(context, left, top, wide, high, [rows, columns], seen) {
       while (x < columns && draw.bit(seen, y * columns + x)) x++;
       const start = x;
       while (x < columns && !draw.bit(seen, y * columns + x)) x++;
-      if (x > start) paths.rect(left + start * wide, top + y * high - 0.3, (x - start) * wide, high + 0.6);
+      if (x > start) paths.rect(left + start * wide - 0.4, top + y * high - 0.4, (x - start) * wide + 0.8, high + 0.8);
     }
   }
   context.fill(paths);
