@@ -28,6 +28,7 @@ VERBS = {
     "send": "a microscope to try it on: events or frames of a file or scan, over a connection",
     "merge": "one result of the parts of a stream that several processes have counted",
     "fuse": "phase and tilt-corrected dark field of one scan in one image, low frequencies and all",
+    "eds": "atomic fractions and mass thickness from X-ray spectra, with error bars",
     "rerun": "the same image again, from a result alone",
     "doctor": "versions, devices, threads, extras, a self-test",
     "demo": "the main job on data that it makes itself, in under a minute",

@@ -10,7 +10,7 @@ from typing import Any
 from exitwave import __version__
 from exitwave.core import InputError, record
 from exitwave.core.seeds import DEFAULT_SEED
-from exitwave.data import Dataset4D
+from exitwave.data import Dataset4D, Signal
 from exitwave.io.nxem import Facts, facts_of, now, read_facts
 from exitwave.io.provenance import InputFile, input_of, versions
 
@@ -27,7 +27,7 @@ class Making:
     facts: Facts | None = None
 
 
-def made_from(data: Dataset4D, making: Making) -> tuple[dict[str, Any], Facts]:
+def made_from(data: Dataset4D | Signal, making: Making) -> tuple[dict[str, Any], Facts]:
     """Provenance and facts of a result.
 
     Raises:

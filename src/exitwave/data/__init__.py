@@ -4,7 +4,8 @@ from exitwave.data.calibration import MISSING, Calibration, Quantity, calibratio
 from exitwave.data.dataset import ArrayFrames, Dataset4D, FrameSource
 from exitwave.data.events import Chunk, EventChunk, EventStream, FrameChunk, LiveStream
 from exitwave.data.signal import Axis, ItemSource, Signal, items_of
-from exitwave.data.spectra import EnergyAxis, SpectrumImage, spectrum_image
+from exitwave.data.spectra import ArraySpectra, EnergyAxis, SpectrumImage, spectrum_image
 
-__all__ = ["MISSING", "ArrayFrames", "Axis", "Calibration", "Chunk", "Dataset4D", "EnergyAxis", "EventChunk", "EventStream", "FrameChunk",
-           "FrameSource", "ItemSource", "LiveStream", "Quantity", "Signal", "SpectrumImage", "calibration_from_json", "items_of", "spectrum_image"]
+__all__ = ["MISSING", "ArrayFrames", "ArraySpectra", "Axis", "Calibration", "Chunk", "Dataset4D", "EnergyAxis", "EventChunk", "EventStream",
+           "FrameChunk", "FrameSource", "ItemSource", "LiveStream", "Quantity", "Signal", "SpectrumImage", "calibration_from_json", "items_of",
+           "spectrum_image"]

@@ -1,5 +1,7 @@
 """A spectrum in every pixel, where it lies, with an energy axis that means something."""
 
+from typing import Any
+
 import numpy as np
 
 from exitwave.core.errors import CalibrationError
@@ -68,3 +70,32 @@ def spectrum_image(signal: Signal, *, energy_scale_eV: float | None = None, ener
     known = (abs(pitch[0]), abs(pitch[1])) if pitch[0] and pitch[1] else None
     return SpectrumImage(spectra=source, energy=EnergyAxis(size=source.shape[-1], scale_eV=float(scale), offset_eV=float(offset)), pitch_A=known,
                          calibration=signal.calibration)
+
+
+class ArraySpectra:
+    """Spectra (..., channels) in memory as an `ItemSource`; slices are views."""
+
+    item_axes = 1
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.values.dtype
+
+    @property
+    def natural_chunk(self) -> int:
+        return 1
+
+    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Spectra start:stop as (n, channels)."""
+        flat = self.values.reshape(-1, self.shape[-1])[start:stop]
+        if out is None:
+            return flat
+        out[:] = flat
+        return out

@@ -12,6 +12,7 @@ from exitwave import __version__
 from exitwave.core.errors import InputError
 from exitwave.core.records import record
 from exitwave.data.dataset import Dataset4D
+from exitwave.data.signal import Signal
 
 BLOCK_BYTES = 4 * 2**20
 PROGRAMS = ("numpy", "torch", "scipy", "h5py")
@@ -66,7 +67,7 @@ def hash_of(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def input_of(data: Dataset4D, *, hashed: bool = True, options: Mapping[str, Any]) -> InputFile:
+def input_of(data: Dataset4D | Signal, *, hashed: bool = True, options: Mapping[str, Any]) -> InputFile:
     """The file behind a scan. `hashed` false leaves the hash out and says so; `options` are what it was opened with.
 
     Raises:
