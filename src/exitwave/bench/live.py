@@ -25,7 +25,7 @@ from exitwave.io.streams import Clusterer, Clustering, Packing, Recorder, begin,
 from exitwave.io.streams.replay import Pace
 from exitwave.io.streams.sending import ReplayServer
 from exitwave.io.streams.synthetic import Edges, lit_pixels, tpx3_bytes
-from exitwave.live import Look, Microscope, watch
+from exitwave.live import Ended, Look, Microscope, watch
 from exitwave.recon.direct.geometry import Geometry, geometry
 from exitwave.recon.live import Field, LiveGuides, LiveMoments, live_phase, make_guides
 from exitwave.recon.live.shifted import LiveShifts
@@ -35,13 +35,13 @@ from exitwave.simulate import FourD, FourDRecipe, experiment_of, write_fourd
 SCAN, FRAME = (128, 128), (64, 64)
 DOSE_E_PER_A2, BLOCK, CEILING_EVENTS = 4000.0, 2**16, 2**22
 SECONDS, EVERY_S, BEGIN_S = 6.0, 0.1, 4.0  # the sender looks through its file before it begins
-RIDGE = 1e-2  # of complex guides: noise over the specimen's power at 1e4 e/A^2
+RIDGE = 100 / DOSE_E_PER_A2  # of complex guides: noise over the specimen's power, 1e-2 at 1e4 e/A^2
 COUNTED = (
     "events a second from the first to the last chunk that was added, 128 x 128 positions, a looped recording of 16 million simulated events (MoS2, "
     "4000 e/A^2) of 8 bytes sent by a process of its own on one core (sender: its share of it); checksums, decoding, adding up, looks every 0.1 s. "
-    "ceiling: the same chunks added from memory by the same accumulator, nothing else. approximation: the stated rms error over the image's rms, of one "
-    "whole scan. "
-    "views: looks that were made, and the median seconds of one. anonymous_bytes: the receiver's most, libraries included"
+    "ceiling: the same chunks added from memory by the same accumulator, nothing else. approximation: the stated rms error over the image's rms, "
+    "of one whole scan. looks: those that were made a second, and the median seconds of one. at_target: the same with a sender at the rate that is "
+    "asked for. anonymous_bytes: the receiver's most, libraries included"
 )
 
 
@@ -99,36 +99,53 @@ def record_events(folder: Path, C10_A: float) -> tuple[Path, Calibration]:
     return path, made.calibration
 
 
+@record
+class Flow:
+    """What a watcher saw: events a second between its first and last look, its looks, how it ended, the sender's share of a core, the most memory."""
+
+    per_s: float
+    looks_per_s: float
+    view_s: float | None
+    looks: Sequence[Look]
+    ended: Ended
+    sender: float
+    anonymous_bytes: int
+    seconds: float
+
+
 def streamed(engine: Engine, folder: Path, seconds: float) -> Row:
-    """One engine: its ceiling, then the whole way."""
+    """One engine: its ceiling, then the whole way as fast as it goes, then at the rate that it should reach."""
     path, known = record_events(folder, engine.C10_A)
-    g = geometry(known, (*SCAN, *FRAME))
-    accumulator = engine.make(g)
-    shape = (*SCAN, *FRAME)
-    ceiling, stated = _ceiling(accumulator, path, shape)
+    accumulator = engine.make(geometry(known, (*SCAN, *FRAME)))
+    ceiling, stated = _ceiling(accumulator, path, (*SCAN, *FRAME))
+    full = _flowing(accumulator, path, Pace(loops=None), seconds)
+    paced = _flowing(accumulator, path, Pace(events_per_s=engine.target_per_s, loops=None), seconds)
+    return {
+        "case": f"stream to image: {engine.name}", "ours_per_s": full.per_s, "ceiling_per_s": ceiling, "target_per_s": engine.target_per_s,
+        "events": full.ended.events, "seconds": full.seconds, "looks_per_s": full.looks_per_s, "view_s": full.view_s,
+        "at_target_per_s": paced.per_s, "at_target_looks_per_s": paced.looks_per_s, "at_target_view_s": paced.view_s,
+        "most_waiting_bytes": max(look.waiting_bytes for look in full.looks), "rejected": dict(full.ended.rejected), "status": full.ended.status,
+        "approximation": stated, "sender_share_of_its_core": full.sender, "anonymous_bytes": full.anonymous_bytes, "counted": COUNTED,
+    }
+
+
+def _flowing(accumulator: EventAccumulator[Any, Any], path: Path, pace: Pace, seconds: float) -> Flow:
     looks: list[Look] = []
     watcher = _Watcher()
-    cores = sorted(os.sched_getaffinity(0))
-    with ReplayServer(path, Pace(loops=None), core=cores[-1]) as server:
+    with ReplayServer(path, pace, core=sorted(os.sched_getaffinity(0))[-1]) as server:
         stream = open_events(server.address, wait_s=60.0)
         begun = perf_counter()
         with watcher:
-            ended = watch(stream, {"phase": accumulator}, shape, every_s=EVERY_S, show=lambda look: looks.append(_light(look)),
+            ended = watch(stream, {"phase": accumulator}, (*SCAN, *FRAME), every_s=EVERY_S, show=lambda look: looks.append(_light(look)),
                           until_s=seconds + BEGIN_S)
         sent = server.result(30.0)
     spent = perf_counter() - begun
     flowing = [look for look in looks if look.events > 0]
     first, last = flowing[0], flowing[-1]
-    per_s = (last.events - first.events) / (last.seconds - first.seconds)
+    between = last.seconds - first.seconds
     made = [look.view_s for look in flowing[1:]]
-    return {
-        "case": f"stream to image: {engine.name}", "ours_per_s": per_s, "ceiling_per_s": ceiling, "target_per_s": engine.target_per_s,
-        "events": ended.events, "seconds": spent, "looks_per_s": len(flowing) / (last.seconds - first.seconds),
-        "view_s": median(made) if made else None,
-        "most_waiting_bytes": max(look.waiting_bytes for look in looks), "rejected": dict(ended.rejected), "status": ended.status,
-        "approximation": stated, "sender_share_of_its_core": sent.cpu_s / sent.wall_s,
-        "anonymous_bytes": watcher.most, "counted": COUNTED,
-    }
+    return Flow(per_s=(last.events - first.events) / between, looks_per_s=len(made) / between, view_s=median(made) if made else None, looks=looks,
+                ended=ended, sender=sent.cpu_s / sent.wall_s, anonymous_bytes=watcher.most, seconds=spent)
 
 
 def _light(look: Look) -> Look:

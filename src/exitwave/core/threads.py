@@ -2,13 +2,16 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
 
 from exitwave.core.pages import keep_pages
+
+_allowed: list[int] = []  # threads of `together_on` where torch has fewer
 
 
 def set_threads(count: int | None = None) -> int:
@@ -26,6 +29,7 @@ def set_threads(count: int | None = None) -> int:
     else:
         os.environ["NUMBA_NUM_THREADS"] = str(max(count, int(os.environ.get("NUMBA_NUM_THREADS", count))))
     torch.set_num_threads(count)  # last: numba's OpenMP pool resets it on the way up
+    _allowed.clear()
     return count
 
 
@@ -34,7 +38,7 @@ def together_on(parts: int, work: Callable[[int, int], None]) -> None:
 
     For work that lets go of the interpreter's lock. Threads of OpenMP would do it too, but those of two libraries wait for each other by spinning.
     """
-    count = max(1, min(torch.get_num_threads(), parts))
+    count = max(1, min(_allowed[-1] if _allowed else torch.get_num_threads(), parts))
     if count == 1:
         work(0, parts)
         return
@@ -43,6 +47,19 @@ def together_on(parts: int, work: Callable[[int, int], None]) -> None:
     work(*shares[0])
     for share in waiting:
         share.result()
+
+
+@contextmanager
+def torch_on_one() -> Iterator[None]:
+    """Let torch use one thread, and `together_on` as many as before: where cores are busy anyway, torch's threads only wait for each other."""
+    before = torch.get_num_threads()
+    _allowed.append(_allowed[-1] if _allowed else before)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        del _allowed[-1:]
+        torch.set_num_threads(before)
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from exitwave.core import record
 from exitwave.core.errors import ExitwaveError, InputError
+from exitwave.core.threads import torch_on_one
 from exitwave.data import Chunk, EventChunk, FrameChunk, LiveStream
 from exitwave.flow import EventAccumulator
 from exitwave.io.streams.frame_order import UNCLOSED as UNCLOSED_FRAMES
@@ -92,7 +93,7 @@ def watch(
     due = begun + every_s
     status, because = "complete", ""
     try:
-        with _stop_asked() as asked:
+        with _stop_asked() as asked, torch_on_one():
             for chunk in job.incoming(begun, until_s, asked):
                 job.take(chunk)
                 now = monotonic()

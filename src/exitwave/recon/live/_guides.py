@@ -46,7 +46,7 @@ def locate(position, pixel, at, phase, rows, start, halves, number, key, place, 
 
 @numba.njit(cache=True, nogil=True)
 def in_order(place, row, half, guides, places, rows):
-    """`place` and `row` of the events that have a place into `places` and `rows`, by half, then guide, then time; where either half begins and ends."""
+    """`place` and `row` of the events that have a place into `places` and `rows`, by half, guide, time; where either half begins and ends."""
     first = np.zeros(2 * guides + 1, np.int64)
     for i in range(len(place)):
         if place[i] >= 0:

@@ -51,8 +51,9 @@ def cleared(spectrum: Tensor, counts: np.ndarray, exposure: np.ndarray, seen: np
     if ground.fill == "none" or not e.any():
         return spectrum
     mean = counts / e.sum()
+    patterns = {int(phase): ground.pattern(mean, int(phase)) for phase in {*np.unique(ground.phase[e > 0]), 0}}
     for phase in np.unique(ground.phase[e > 0]):
-        made -= ground.pattern(mean, int(phase)) * ground.places(e, int(phase))
+        made -= patterns[int(phase)] * ground.places(e, int(phase))
     each = e.sum() / np.count_nonzero(seen & ground.placed) * ny * nx * ground.field.density
-    made[0, 0] = ground.pattern(mean, 0)[0, 0] * each if ground.keeps_mean else 0
+    made[0, 0] = patterns[0][0, 0] * each if ground.keeps_mean else 0
     return made

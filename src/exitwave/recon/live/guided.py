@@ -51,8 +51,8 @@ class LiveGuides:
     State and time do not depend on the length of the scan, only on canvas and stencil. Halves of the image are the two colours of the detector's
     checkerboard, as those of the dense methods, or two `random` halves of the events, by a hash of their running number and `seed`. `fill` and
     `order` as for `LivePhase`; on a free field the mean pattern is always taken out. The view states what cutting guides and rounding places
-    costs (`DirectImage.approximation`). Sums are in floating point: the same to rounding in any order and chunks, and bit for bit the same for the same
-    chunks on any number of threads.
+    costs (`DirectImage.approximation`). Sums are in floating point: the same to rounding in any order and chunks, bit for bit the same
+    for the same chunks on any number of threads.
     """
 
     g: Geometry

@@ -1,6 +1,7 @@
 """From a canvas of guide functions to an image in rad: what the mean pattern makes is taken out, noise, transfer and errors are stated."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -54,8 +55,8 @@ def guided_image(x: Exposed, guides: Guides, g: Geometry, field: Field, fill: Fi
         made = cleared(spectrum, pattern, exposure, x.seen, ground)
         return made if guides.filter is None else guides.filter(made)
 
-    whole = clear(raw.sum(0), counts, both)
     halves = [clear(raw[h], x.patterns[h], x.exposure[h] if dealt else both) for h in (0, 1)]
+    whole = clear(raw.sum(0), counts, both) if dealt else halves[0] + halves[1]  # linear in counts where exposures are the same
     # Over half of all counts, or over each half's own.
     shares = [_total(x.patterns[h], guides, positions) / total if dealt else 0.5 for h in (0, 1)]
     scaled = [s / share if share > 0 else torch.zeros_like(s) for s, share in zip(halves, shares, strict=True)]
@@ -139,14 +140,21 @@ def _noise(counts: np.ndarray, guides: Guides) -> Tensor:
     return _resized(rows.astype(np.float64).reshape(guides.power.shape[1:]) * largest, guides.table, guides.canvas).clamp(min=0)
 
 
+@lru_cache(maxsize=2)
+def _kept_energy(guides: Guides) -> np.ndarray:
+    """sum_r |g|^2 (m,) of the stencils that begin on a cell, of complex ones the phase's part; of a library (known by identity) once."""
+    made: np.ndarray = (guides.stencils[: len(guides.pixels), :, guides.parts - 1 :: guides.parts].astype(np.float64) ** 2).sum((1, 2))
+    return made
+
+
 def _error(spectrum: Tensor, counts: np.ndarray, power: Tensor, guides: Guides, field: Field) -> float:
     ctf, ctf_lost = (_resized(part, guides.grid, guides.canvas) for part in (guides.ctf, guides.ctf_lost))
     lost, kept, cross = float(counts @ guides.lost), guides.mean_kept, 0.0
     if kept != 1 and lost > 0:
         # The phase of a complex image is relative to its mean, of which `kept` is left: what the phase lost alike is no error.
-        inside = (guides.stencils[: len(counts), :, guides.parts - 1 :: guides.parts].astype(np.float64) ** 2).sum((1, 2))
-        lost += (1 - 1 / kept) ** 2 * float(counts @ inside)
-        cross = 2 * (1 - 1 / kept) / kept * float(counts @ inside)
+        inside = float(counts @ _kept_energy(guides))
+        lost += (1 - 1 / kept) ** 2 * inside
+        cross = 2 * (1 - 1 / kept) / kept * inside
     found = approximation(spectrum / kept, power / kept**2, (lost, cross), ctf / kept, ctf_lost + (1 - 1 / kept) * ctf, guides.canvas[1],
                           None if field.at is None else guides.phases)
     return found if kept > LEAST_KEPT else max(found, 1 - kept)

@@ -18,7 +18,7 @@ from exitwave.recon.direct.linear import OPTIMAL, Filter, Linear, full_response,
 from exitwave.recon.live.field import phase_shift
 
 SPARE = 4  # fine pixels of a half-width beyond the geometric reach
-DECONVOLVED = 4.5  # times a pixel's shift: what is left of a complex guide beyond that, which its division by the probe spreads, costs 5 %
+DECONVOLVED = 3.0  # times a pixel's shift: the division by the probe spreads complex guides, and what lies beyond costs 5 %
 CENTRES = {"ssb": 0.5, "obf": 0.5, "lsq": 0.5}  # of a pixel's shift; others lie around the shift itself
 LANES = 8  # rows are as long as vectors of floats
 LARGEST_GRID = 512  # fine pixels along an axis that guides are made on, where the canvas is larger
@@ -86,7 +86,7 @@ def half_widths(g: Geometry, upsample: int, method: str = "wdd") -> tuple[int, i
 
     A pixel's shift reaches C10 alpha for defocus, and guides fill the probe's disk of that radius around the scan position, with a point at the
     shift. Those of SSB and the optimal methods are cut around half of the shift and reach 3/2 C10 alpha from there, others around all of it, and 2.
-    The division by the probe spreads those of WDD beyond the disk: they get 4.5.
+    The division by the probe spreads those of WDD beyond the disk: they get 3.
     """
     one = linear(g, "parallax")
     furthest = (DECONVOLVED if method == "wdd" else 1 + CENTRES.get(method, 1.0)) * float(torch.linalg.vector_norm(one.shift_A, dim=1).max())
