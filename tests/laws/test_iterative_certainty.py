@@ -22,10 +22,10 @@ TERMS = ((1, 0), (1, 2))
 
 def small(dispersion: float = 1.0) -> Problem:
     """A small scan, turned and mirrored, with two few numbers free beside phase, probe and positions."""
-    s = setup(raster=(3, 3), frame=(10, 11), counts=2e3, known=calibration((10, 11), 3.0, 1.2, {"C10_A": -30.0, "C12_A": 12.0, "phi12_deg": 23.0}))
+    s = setup(raster=(3, 4), frame=(10, 12), counts=2e3, known=calibration((10, 12), 3.0, 1.2, {"C10_A": -30.0, "C12_A": 12.0, "phi12_deg": 23.0}))
     leaves = {
         "modes": start_modes(s, 1, dtype=torch.complex128), "phase": smooth(s.field, 1)[None], "source_A": torch.tensor(0.3, dtype=torch.float64),
-        "psf_px": torch.tensor(0.4, dtype=torch.float64), "background": torch.full((10, 11), 0.05, dtype=torch.float64),
+        "psf_px": torch.tensor(0.4, dtype=torch.float64), "background": torch.full((10, 12), 0.05, dtype=torch.float64),
         "positions_px": torch.zeros(len(s.positions_px), 2, dtype=torch.float64),
     }
     problem, _, _ = scan(s)

@@ -106,19 +106,11 @@ def _transmission(phase: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _add(s: _Sums, part: slice, counts: np.ndarray, camera: Camera, loss: Loss) -> None:
     """One cache-sized part of the batch: forward, compare, back."""
-    ramp_y, ramp_x, whole = ramps(s.positions_in[part], s.window, s.modes_in.dtype)
-    b, configs, slices = len(whole), s.field.shape[0], s.field.shape[1]
+    placed, configs = ramps(s.positions_in[part], s.window, s.modes_in.dtype), s.field.shape[0]
+    ramp_y, ramp_x, whole = placed
     own = part if s.modes_in.ndim == 4 else slice(None)  # modes of each pattern, or of all
-    entrance = ifft2(passes.illuminate(s.modes_in[own], ramp_y, ramp_x))  # (b, m, y, x)
-    kept, far = [], []
-    for c in range(configs):
-        waves, spectra = _forward(entrance, s.field[c], s.kernels_in, whole, keep_spectra=s.kernels is not None)
-        kept.append((waves, spectra))
-        far.append(fft2(passes.multiply(waves[-1], s.field[c, slices - 1], whole)))
-    real = s.modes_in.real.dtype
-    mean = torch.zeros((b, *camera.frame), dtype=real, device=s.modes_in.device)
-    for wave in far:
-        passes.collect_(mean, wave, camera.corner, camera.samples, 1.0 / configs)
+    kept, far = _to_the_camera(s.modes_in[own], s.field, s.kernels_in, placed, keep_spectra=s.kernels is not None)
+    mean = _collected(far, camera)
     weights = torch.empty_like(mean)
     expected = _seen(mean, s.mtf_in, s.background_in)
     below = None
@@ -154,6 +146,36 @@ def ramps(positions_px: Tensor, shape: tuple[int, int], dtype: torch.dtype) -> t
     fraction, at = positions_px - whole, positions_px.device
     y, x = (cis(-2 * pi * fraction[:, i, None] * torch.fft.fftfreq(n, dtype=torch.float64, device=at), dtype) for i, n in enumerate(shape))
     return y, x, whole.to(torch.int64)
+
+
+def expected_counts(
+    modes: Tensor, phase: Tensor, positions_px: Tensor, kernels: Tensor, background: Tensor | None, camera: Camera
+) -> Tensor:
+    """The counts (b, ky, kx) that `negative_log_likelihood` compares with, dead pixels too, before what a point spread rounds below zero is cut; for
+    what needs the model and not its loss. A wave of every mode, pattern and slice is in memory at a time."""
+    placed = ramps(positions_px, (int(modes.shape[-2]), int(modes.shape[-1])), modes.dtype)
+    _, far = _to_the_camera(modes, _transmission(phase, modes.dtype), kernels, placed, keep_spectra=False)
+    return _seen(_collected(far, camera), camera.mtf, background)
+
+
+def _to_the_camera(
+    modes: Tensor, field: Tensor, kernels: Tensor, placed: tuple[Tensor, Tensor, Tensor], *, keep_spectra: bool
+) -> tuple[list[tuple[list[Tensor], list[Tensor]]], list[Tensor]]:
+    """For each configuration what `_forward` gives, and the far fields (b, m, y, x)."""
+    ramp_y, ramp_x, whole = placed
+    entrance, kept, far = ifft2(passes.illuminate(modes, ramp_y, ramp_x)), [], []
+    for layers in field:
+        kept.append(_forward(entrance, layers, kernels, whole, keep_spectra=keep_spectra))
+        far.append(fft2(passes.multiply(kept[-1][0][-1], layers[-1], whole)))
+    return kept, far
+
+
+def _collected(far: list[Tensor], camera: Camera) -> Tensor:
+    """Counts (b, ky, kx) from the far fields of all configurations."""
+    mean = torch.zeros((len(far[0]), *camera.frame), dtype=far[0].real.dtype, device=far[0].device)
+    for wave in far:
+        passes.collect_(mean, wave, camera.corner, camera.samples, 1.0 / len(far))
+    return mean
 
 
 def _forward(psi: Tensor, field: Tensor, kernels: Tensor, whole: Tensor, *, keep_spectra: bool) -> tuple[list[Tensor], list[Tensor]]:

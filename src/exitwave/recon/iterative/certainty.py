@@ -12,16 +12,15 @@ any number of steps S lies above its limit, so that errors are approached from b
 """
 
 from collections.abc import Callable, Mapping
-from math import pi
 
 import torch
 from torch import Tensor
 
 from exitwave.core import record
 from exitwave.core.errors import InputError
-from exitwave.core.fft import cis, fft2, ifft2
 from exitwave.flow.accumulate import ignore
 from exitwave.recon.iterative.adam import RATES, SCALES
+from exitwave.recon.iterative.adjoint import expected_counts
 from exitwave.recon.iterative.losses import Loss
 from exitwave.recon.iterative.problem import Leaves, Problem, camera_of, kernels_of, loss_of, modes_of, positions_of
 from exitwave.recon.iterative.steps import CURVATURE, lit, over_field
@@ -147,28 +146,10 @@ def profile(
 
 
 def expected_of(p: Problem, leaves: Leaves, index: Tensor) -> Tensor:
-    """Expected counts (b, ky, kx) of the patterns `index` (b,), as the loss has them (dead pixels too), in torch's operations: for what needs the
-    model and not its loss. A wave of every mode, pattern and slice is in memory at a time."""
-    s, phase = p.setup, leaves["phase"]
-    modes, camera = modes_of(s, leaves, p.terms, index), camera_of(s, leaves)
-    kernels, at = kernels_of(s, leaves, modes.dtype), positions_of(s, leaves, index)
-    whole = torch.round(at)
-    y, x = (torch.fft.fftfreq(n, dtype=torch.float64) for n in s.window.shape)
-    turn = -2 * pi * ((at - whole)[:, 0, None, None] * y[:, None] + (at - whole)[:, 1, None, None] * x)
-    entrance = ifft2(modes * cis(turn, modes.dtype)[:, None])
-    rows, columns = ((torch.round(u * n).long() + whole[:, i, None].long()) % phase.shape[i - 2]
-                     for i, (u, n) in enumerate(zip((y, x), s.window.shape, strict=True)))
-    total = torch.zeros((len(index), *camera.frame), dtype=modes.real.dtype)
-    for configuration in torch.exp(1j * phase.to(modes.dtype)):
-        psi = entrance
-        for z, layer in enumerate(configuration):
-            psi = (psi if z == 0 else ifft2(fft2(psi) * kernels[z - 1])) * layer[rows[:, :, None], columns[:, None]][:, None]
-        far = torch.roll((fft2(psi).abs() ** 2).sum(1), camera.corner, (1, 2))
-        (ky, kx), n = camera.frame, camera.samples
-        total = total + far[:, : n * ky, : n * kx].reshape(-1, ky, n, kx, n).sum((2, 4)) / len(phase)
-    if camera.mtf is not None:
-        total = torch.fft.irfft2(torch.fft.rfft2(total) * camera.mtf.to(total.dtype), s=camera.frame)
-    return total if "background" not in leaves else total + leaves["background"]
+    """Expected counts (b, ky, kx) of the patterns `index` (b,), as the loss has them (`adjoint.expected_counts`)."""
+    modes = modes_of(p.setup, leaves, p.terms, index)
+    return expected_counts(modes, leaves["phase"], positions_of(p.setup, leaves, index), kernels_of(p.setup, leaves, modes.dtype),
+                           leaves.get("background"), camera_of(p.setup, leaves))
 
 
 def middle(p: Problem, seen: Tensor, most: int) -> Tensor:
