@@ -53,7 +53,8 @@ def build(asked: dict) -> None:
         detector_mrad=known("detector_mrad"), centre_y_px=known("centre_px"), centre_x_px=known("centre_px"), aberrations={"C10_A": known("C10_A")},
     )
     mean = float(counts.sum((2, 3), dtype=np.float64).mean())
-    s = set_up(optics, counts.shape, mean, thickness_A=float(held["depth_A"]), oversample=asked.get("oversample"))
+    s = set_up(optics, counts.shape, mean, thickness_A=float(held["depth_A"]), oversample=asked.get("oversample"),
+               fine=bool(asked.get("fit_source")))
     leaves = {"modes": start_modes(s, asked["modes"]), "phase": torch.zeros(1, slices, *s.field.shape)}
     free, n = ["modes", "phase"], len(s.positions_px)
     if slices > 1:
