@@ -141,3 +141,19 @@ def test_bad_input_is_one_sentence(case: str, folder: Path, capsys: pytest.Captu
     error = capsys.readouterr().err
     assert all(word in error for word in words), error
     assert error.count("\n") == 1 and "Traceback" not in error and not (folder / "bad.h5").exists()
+
+
+def test_strontium_titanate_as_it_was_measured(real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A point spectrum of SrTiO3 by four detectors, factors of theory: Sr over Ti is one within its error, and 100 nm explain the oxygen."""
+    file = real_data / "EDS-STO.emd"
+    if not file.exists():
+        pytest.skip("EDS-STO.emd is not in the folder of real data")
+    flags = ["--lines", "O-Ka,Ti-Ka,Sr-Ka", "-m", "cliff-lorimer", "--also", "C,Cu,Si,Al,Mo", "--from-eV", "300"]
+    bare = told(["eds", str(file), *flags, "--no-absorption", "-o", str(tmp_path / "bare.h5")], capsys)["metrics"]["elements"]
+    thick = told(["eds", str(file), *flags, "--thickness-A", "1000", "--density-g-cm3", "5.12", "-o", str(tmp_path / "thick.h5")], capsys)["metrics"]
+    for elements in (bare, thick["elements"]):
+        strontium, titanium = (elements[name]["atomic"] for name in ("Sr", "Ti"))
+        assert abs(strontium["value"] / titanium["value"] - 1) < 0.14 * 1.5
+    assert bare["O"]["atomic"]["value"] < 0.45
+    assert abs(thick["elements"]["O"]["atomic"]["value"] - 0.6) < 2 * thick["elements"]["O"]["atomic"]["sigma"]
+    assert len(thick["detectors"]) == 4 and abs(thick["detectors"][0]["elevation_deg"] - 18) < 0.01
