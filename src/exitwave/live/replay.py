@@ -10,7 +10,7 @@ from exitwave.data import Chunk, FrameChunk, FrameSource, LiveStream
 from exitwave.io.streams.replay import part
 
 NAP_S = 0.1  # the longest wait without a word
-CHUNK_BYTES = 2 * 2**20
+CHUNK_BYTES = 8 * 2**20  # threads are woken once a chunk
 
 
 class FrameReplay:
