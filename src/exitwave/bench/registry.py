@@ -50,6 +50,7 @@ CASES: Mapping[str, Case] = MappingProxyType({
     "reading": Case(about="own readers beside RosettaSciIO and LiberTEM where they are installed", function="exitwave.bench.reading:rows"),
     "fusion": Case(about="phase and dark field fused against known specimens, many repeats (--runs)", function="exitwave.bench.fusion:rows"),
     "calibration": Case(about="blind calibration against known optics, many seeds (--runs)", function="exitwave.bench.registry:calibration"),
+    "eds": Case(about="zeta-factor EDS beside exSpy: seconds, agreement, oxides, what zeta bears (--runs)", function="exitwave.bench.eds:rows"),
     "iterative": Case(
         about="seconds and memory of an iteration of ptychography beside quantem and PtyRAD (--runs: timed iterations)",
         function="exitwave.bench.iterative:rows",
@@ -61,6 +62,10 @@ CASES: Mapping[str, Case] = MappingProxyType({
     "live": Case(
         about="events a second from a sender over a connection to images ten times a second, ceilings beside (--runs: seconds each)",
         function="exitwave.bench.live:rows",
+    ),
+    "live-page": Case(
+        about="the live page while 5 M events/s arrive: images, knobs, slow viewers, memory, malformed messages (--runs: seconds each)",
+        function="exitwave.bench.live_page:rows",
     ),
     "orders": Case(
         about="calibration to third order: terms found, missed and made up, 20 to 1e4 e/A^2 (--runs: seeds)", function="exitwave.bench.orders:rows"

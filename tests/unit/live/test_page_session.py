@@ -99,7 +99,7 @@ def test_amplitudes_where_a_method_solves_for_them() -> None:
 
 
 def test_a_scan_that_is_too_large_is_counted_in_the_disk_alone() -> None:
-    small = scene(memory_bytes=16 * SHAPE[0] * SHAPE[1] * 80)
+    small = scene(memory_bytes=6 * SHAPE[0] * SHAPE[1] * 80)
     assert not small.whole and len(small.cube.pixels) < SHAPE[2] * SHAPE[3]
     with pytest.raises(InputError, match="whole detector"):
         pictured(small, small.cube.start(SHAPE), settings_for(small, "icom", 1))

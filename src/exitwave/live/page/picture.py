@@ -6,6 +6,7 @@ import numpy as np
 
 from exitwave.core import record
 from exitwave.core.errors import InputError
+from exitwave.live.page.quick import Quick
 from exitwave.live.page.scene import Scene, counted_by, detector_mask, phase_view
 from exitwave.live.page.settings import Settings
 from exitwave.plot.spectra import full_plane, radial, untransferred
@@ -28,8 +29,9 @@ class Picture:
     geometry: Geometry | None
 
 
-def pictured(scene: Scene, state: CubeState, settings: Settings) -> Picture:
-    """The big image: a phase, a log-amplitude, a wave or the virtual detector's, with what it needs to be read.
+def pictured(scene: Scene, state: CubeState, settings: Settings, quick: Quick | None = None) -> Picture:
+    """The big image: a phase, a log-amplitude, a wave or the virtual detector's, with what it needs to be read. `quick` keeps what the next
+    one needs.
 
     Raises:
         InputError: no counts yet, pixels that were not counted, a method without an amplitude.
@@ -46,7 +48,7 @@ def pictured(scene: Scene, state: CubeState, settings: Settings) -> Picture:
         raise InputError(f"{settings.method} looks at the whole detector, and only the bright disk fits into the memory",
                          remedy="choose another method, or raise --memory")
     view = phase_view(scene, settings)
-    made = view.view(state)
+    made = view.view(state) if quick is None else quick.image(view, state)
     arrays, unit = _shown(made, settings)
     noise = full_plane(made.noise.numpy(), made.image.shape[1]).real
     header = {**about, "view": settings.view, "unit": unit, "pitch_A": list(made.pitch_A), "method": settings.method, "upsample": settings.upsample,

@@ -14,6 +14,7 @@ from exitwave.core import record
 from exitwave.core.errors import ExitwaveError, InputError
 from exitwave.data import EventChunk, LiveStream
 from exitwave.live.page.picture import Picture, detected, pattern, pictured, spectrum
+from exitwave.live.page.quick import Quick
 from exitwave.live.page.scene import Scene, in_words, unknown
 from exitwave.live.page.settings import Change, Command, Settings, changed
 from exitwave.live.page.wire import packed
@@ -75,7 +76,7 @@ class Session:
         self._told: dict[str, Any] = {"events": 0, "frames": 0, "seconds": 0.0, "waiting_bytes": 0, "per_second": 0.0, "rejected": {}}
         self._shown: Picture | None = None
         self._costs = {"render_s": 0.0, "side_s": 0.0}
-        self._stop = threading.Event()
+        self._stop, self._quick = threading.Event(), Quick()
         self._recording = _Switch()
         self._busy = ""
         self._threads: dict[str, threading.Thread] = {}
@@ -102,6 +103,11 @@ class Session:
         for thread in list(self._threads.values()):
             thread.join(timeout=5.0)
         self._recording.off(complete=False)
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """Counts so far: "events", "frames", "seconds", "per_second", "waiting_bytes", "rejected"."""
+        return self._told
 
     def set(self, change: Change) -> None:
         """Turn knobs.
@@ -244,7 +250,7 @@ class Session:
         begun = monotonic()
         try:
             if work:
-                made = pictured(self.scene, state, settings)
+                made = pictured(self.scene, state, settings, self._quick)
                 self._shown, self._words = made, self._words if self._status == "broken" else ""
                 self._costs["render_s"] = monotonic() - begun
                 self._publish("image", packed("image", made.header, made.arrays))
