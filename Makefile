@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
-PEERS ?= quantem abtem py4dstem libertem ptyrad readers
+PEERS ?= quantem abtem py4dstem libertem ptyrad readers exspy
 
 .PHONY: demo test check docs peers clean help
 
@@ -75,6 +75,12 @@ peers: $(PEERS:%=.peers/%/.installed)
 .peers/readers/.installed:
 	$(PYTHON) -m venv .peers/readers
 	.peers/readers/bin/python -m pip --disable-pip-version-check install --quiet rosettasciio==0.14.0 libertem==0.16.0 zarr==3.1.6
+	touch $@
+
+# matplotlib 3.11 and numpy 2.4 run it; numba spares it a slow path
+.peers/exspy/.installed:
+	$(PYTHON) -m venv .peers/exspy
+	.peers/exspy/bin/python -m pip --disable-pip-version-check install --quiet exspy==0.3.2 numba
 	touch $@
 
 clean:
