@@ -5,15 +5,20 @@ import numpy as np
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def row_sums(counts, rows, columns, totals):
-    """totals (rows,) += the counts (pixels, cells) of each row of the scan, all pixels together."""
-    for k in range(counts.shape[0]):
-        one = counts[k]
+def row_sums(counts, picked, rows, columns, by_pixel, first, last):
+    """The counts (rows,) of each row of the scan, the pixels picked[first:last] of counts (pixels, cells) together; by_pixel (m,) gets their sums."""
+    totals = np.zeros(rows, np.int64)
+    for j in range(first, last):
+        one = counts[picked[j]]
+        whole = np.int64(0)
         for y in range(rows):
             total = np.int64(0)
             for x in range(y * columns, (y + 1) * columns):
                 total += one[x]
             totals[y] += total
+            whole += total
+        by_pixel[j] = whole
+    return totals
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from exitwave.core import record
 from exitwave.core.errors import InputError
-from exitwave.live.page.quick import Quick
+from exitwave.live.page.quick import Quick, totals_of
 from exitwave.live.page.scene import Scene, counted_by, detector_mask, phase_view
 from exitwave.live.page.settings import Settings
 from exitwave.plot.spectra import full_plane, radial, untransferred
@@ -97,7 +97,7 @@ def pattern(scene: Scene, state: CubeState, settings: Settings) -> tuple[dict[st
     flat = np.zeros(scene.shape[2] * scene.shape[3])
     if at is None:
         seen = int(np.count_nonzero(state.reach.seen))
-        sums = np.array([row.sum(dtype=np.int64) for row in state.canvas.counts])
+        _, sums = totals_of(state.canvas.counts, np.arange(len(scene.cube.pixels)), scene.shape[:2])
         flat[scene.cube.pixels] = sums / max(1, seen)
     else:
         if not (at[0] < ry and at[1] < rx):

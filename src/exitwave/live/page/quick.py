@@ -38,6 +38,21 @@ class _Done:
     totals: np.ndarray
 
 
+@record
+class _Rows:
+    """The `picked` (m,) pixels of counts (pixels, cells), row by row of the scan."""
+
+    counts: np.ndarray
+    picked: np.ndarray
+    columns: int
+
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        """(m, n, columns)."""
+        cells = (rows[:, None] * self.columns + np.arange(self.columns)).reshape(-1)
+        made: np.ndarray = self.counts[self.picked[:, None], cells].reshape(len(self.picked), len(rows), self.columns)
+        return made
+
+
 class Quick:
     """Images of one cube after the other as they grow. Not for several threads at once."""
 
@@ -59,16 +74,14 @@ class Quick:
         if len(pixels) * ny * h * 8 > view.memory_bytes // 2:
             return view.view(state)
         seen = reached(state.reach, None)
-        counts = state.canvas.counts[rows]
-        totals = np.zeros(ny, np.int64)
-        row_sums(counts, ny, nx, totals)
+        totals, by_pixel = totals_of(state.canvas.counts, rows, (ny, nx))
         if not totals.any():
             return view.view(state)  # which says that there is nothing
         kept, colour = self._weights(view), checkerboard(view.g.frame)[pixels].astype(np.int64)
         whole = seen.reshape(ny, nx).all(1)
         done = int(np.argmin(whole)) if not whole.all() else ny
-        pattern = (counts.sum(1, dtype=np.int64) / np.count_nonzero(seen)).astype(np.float32)
-        sums, fill, noise = self._summed(view, kept, counts, totals, done, colour, pattern)
+        pattern = (by_pixel / np.count_nonzero(seen)).astype(np.float32)
+        sums, fill, noise = self._summed(view, kept, _Rows(counts=state.canvas.counts, picked=rows, columns=nx), totals, done, colour, pattern)
         if not seen.all():
             lack = torch.fft.rfft2(torch.from_numpy(~seen.reshape(ny, nx)).to(torch.float64)).numpy()
             sums = sums + fill * lack
@@ -77,22 +90,21 @@ class Quick:
         return finished(made, view.g, view.method, optics_of(view.g, view.finite_pixels), pixels, upsample=1,
                         dispersion=view.dispersion * share_reached(state), counts_per_electron=view.counts_per_electron)
 
-    def _summed(self, view: LivePhase, kept: Kept, counts: np.ndarray, totals: np.ndarray, done: int, colour: np.ndarray,
+    def _summed(self, view: LivePhase, kept: Kept, rows: "_Rows", totals: np.ndarray, done: int, colour: np.ndarray,
                 pattern: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sums over all rows, with those that are done kept for the next time; the fill's sums and the noise."""
-        (ny, nx), shape = view.g.scan.shape, kept.ctf.shape
+        ny, shape = view.g.scan.shape[0], kept.ctf.shape
         before = self._done
         known = 0 if before is None or before.view is not view else len(before.totals)
         if before is None or known > done or not np.array_equal(before.totals, totals[:known]):
             known = 0
         sums = before.sums.copy() if before is not None and known else np.zeros((2, *shape), np.complex128)
-        images = counts.reshape(len(counts), ny, nx)
         if done - known > MANY:
-            _add_all(images[:, known:done], known, ny, kept, colour, sums)
+            _add_all(rows.images(np.arange(known, done)), known, ny, kept, colour, sums)
             known = done
         new = np.concatenate([np.arange(known, done), np.flatnonzero(totals[done:]) + done])  # the row under way, and what came out of order
         both, fill, noise = np.zeros((2, 2, *shape), np.complex128), np.zeros((2, *shape), np.complex128), np.zeros(shape)
-        _add(images[:, new], new, done, ny, kept, colour, pattern, both, fill, noise)
+        _add(rows.images(new), new, done, ny, kept, colour, pattern, both, fill, noise)
         sums += both[0]
         self._done = _Done(view=view, sums=sums, totals=totals[:done].copy())
         return sums + both[1], fill, noise
@@ -102,6 +114,14 @@ class Quick:
             self._kept = None  # two of them at a time are too many
             self._kept = (view.g, view.method, weights_of(view.g, view.method, view.finite_pixels))
         return self._kept[2]
+
+
+def totals_of(counts: np.ndarray, rows: np.ndarray, scan: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The counts of each row of the scan (Ry,), and of each of the pixels (m,)."""
+    by_pixel, parts = np.zeros(len(rows), np.int64), []
+    together_on(len(rows), lambda first, last: parts.append(row_sums(counts, rows, *scan, by_pixel, first, last)))
+    totals: np.ndarray = np.sum(parts, 0)
+    return totals, by_pixel
 
 
 def weights_of(g: Geometry, method: str, finite_pixels: bool = True) -> Kept:
