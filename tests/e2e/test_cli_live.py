@@ -278,3 +278,26 @@ def test_mistakes_are_one_sentence(
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def test_electrons_are_counted_in_frames(scan: Path, dense: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Frames of an integrating camera: noise, a dark level, 60 counts an electron; dark given, the threshold found."""
+    counts = exitwave.io.open(str(scan)).frames.read(0, 460).reshape(20, 23, 24, 24)
+    rng = np.random.default_rng(3)
+    few = rng.binomial(counts.astype(np.int64), min(1.0, 4.0 / counts.sum((2, 3)).mean()))  # four electrons a frame hardly touch
+    dark = rng.integers(90, 110, (24, 24))
+    frames = np.rint(dark + rng.normal(0, 3, few.shape) + 60.0 * few).clip(0).astype(np.uint16)
+    np.save(tmp_path / "frames.npy", frames)
+    np.save(tmp_path / "dark.npy", dark.astype(np.float32)[None])
+    recipe = ["--recipe", str(scan.with_name("dense.h5"))]
+    told_in = ["--electrons", "--dark", str(tmp_path / "dark.npy"), "--record", str(tmp_path / "e.ewe")]
+    assert live(tmp_path / "frames.npy", tmp_path / "a.h5", *recipe, *told_in) == 0
+    found = read_result(str(tmp_path / "a.h5"))
+    assert found.metrics["live"]["events"] == pytest.approx(int((few > 0).sum()), rel=0.15)  # equal neighbours and pairs are lost
+    kept = exitwave.io.open(str(tmp_path / "e.ewe"))
+    assert kept.calibration.counts_per_electron.value == 1.0
+    assert float((kept.frames.read(0, 460).reshape(few.shape) > 0)[few == 0].mean()) < 2e-3
+    for wrong in (["--electrons", "--part", "1/2"], ["--dark", str(tmp_path / "dark.npy")]):
+        assert live(tmp_path / "frames.npy", tmp_path / "no.h5", *recipe, *wrong) == 2
+    assert live(tmp_path / "e.ewe", tmp_path / "no.h5", "--electrons") == 2
+    assert "Traceback" not in capsys.readouterr().err and not (tmp_path / "no.h5").exists()

@@ -59,6 +59,25 @@ def corrected(data: Data, asked: Asked) -> Data:
     return replace(data, frames=seen, origin=origin)
 
 
+def tables_of(asked: Asked, alive: np.ndarray | None, frame: tuple[int, int]) -> dict[str, np.ndarray | None]:
+    """Dark and gain (ky, kx), the mean where a file has several, and dead pixels: what counting electrons in frames takes.
+
+    Raises:
+        InputError: a file that is missing or does not fit.
+    """
+    return {"dark": _mean(asked.dark, frame), "gain": _mean(asked.gain, frame), "dead": _dead(asked.dead, alive, frame)}
+
+
+def _mean(path: str | None, frame: tuple[int, int]) -> np.ndarray | None:
+    source = _source(path)
+    if source is None:
+        return None
+    if source.shape[-2:] != frame:
+        raise InputError(f"{path} does not fit the frames", expected=frame, got=source.shape[-2:])
+    made: np.ndarray = np.mean(source.read(0, prod(source.shape[:-2])).reshape(-1, *frame), axis=0, dtype=np.float64)
+    return made
+
+
 def asked_again(told: Mapping[str, Any]) -> Asked:
     """The flags that made a stored `Corrections.as_json`."""
     files = {name: told[name] for name in ("dark", "gain", "dead") if told.get(name)}

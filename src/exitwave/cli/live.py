@@ -22,7 +22,7 @@ from exitwave.cli.words import reach_in_words
 from exitwave.cli.work import Reconstructed, recipe_of, require
 from exitwave.core import InputError, record
 from exitwave.core.seeds import DEFAULT_SEED
-from exitwave.data import Calibration, Dataset4D, calibration_from_json
+from exitwave.data import Calibration, Dataset4D, Quantity, calibration_from_json
 from exitwave.io.nxem import Facts
 from exitwave.io.provenance import InputFile
 from exitwave.io.streams import Recorder
@@ -66,6 +66,8 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
     source = source_of(where, flags, file)
     _check_apart(source, w)
     known = overridden(layered(source.calibration, beside.calibration), **optics)
+    if flags.electrons:
+        known = replace(known, counts_per_electron=Quantity(value=1.0, source="measured"))
     mask = beside.alive(source.shape[2:])
     alive = source.alive if mask is None else mask if source.alive is None else mask & source.alive
     require(known, options.method)

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 import exitwave.io
+from exitwave.cli.corrections import Asked, tables_of
 from exitwave.core import InputError, record
-from exitwave.data import Calibration, LiveStream, calibration_from_json
+from exitwave.data import Calibration, LiveStream, Quantity, calibration_from_json
+from exitwave.diffraction import CountingRule, ElectronStream, thresholds_of
 from exitwave.io.provenance import InputFile, hash_of
 from exitwave.io.streams import Clustering, LineScan, Packing, Recorder, open_events, ticks
 from exitwave.io.streams.frame_order import FrameScan
@@ -29,7 +31,8 @@ ADDRESSES, CAMERAS = ("tcp://", "tcp-listen://"), ("merlin://", "simplon://")
 @record
 class StreamFlags:
     """How a source is read: `scan_shape` where it does not say one, the line scan of a Timepix3 (times in s), clustering of its hits, whether a file
-    still grows, the silence that ends a source, a pace for replays, and the share of the chunks that this process takes."""
+    still grows, the silence that ends a source, a pace for replays, whether `electrons` are counted in frames (with these `tables` of dark, gain and
+    dead pixels), and the share of the chunks that this process takes."""
 
     scan_shape: tuple[int, int] | None = None
     dwell_s: float | None = None
@@ -44,6 +47,8 @@ class StreamFlags:
     wait_s: float = 10.0
     idle_s: float | None = None
     rate: float | None = None
+    electrons: bool = False
+    tables: Asked = field(default_factory=Asked)
     share: tuple[int, int] = (0, 1)
 
 
@@ -70,19 +75,23 @@ def source_of(where: str, flags: StreamFlags, file: Mapping[str, Any]) -> Source
         InputError: no such file, nobody at the address, a scan shape that is missing or that the source contradicts.
         FormatError: nothing that can be read.
     """
+    made = _paced(_opened(where, flags, file), flags)
+    return _counted(made, flags) if flags.electrons else made
+
+
+def _opened(where: str, flags: StreamFlags, file: Mapping[str, Any]) -> Source:
     if flags.follow and (where.endswith(".npy") or "::" in where or (file.get("shape") and file.get("dtype"))):
-        return _paced(_growing(where, flags, file), flags)
+        return _growing(where, flags, file)
     if where.startswith(ADDRESSES) or flags.follow or _is_events(where):
-        return _paced(_events(where, flags), flags)
+        return _events(where, flags)
     if where.startswith(CAMERAS):
-        return _paced(_camera(where, flags), flags)
+        return _camera(where, flags)
     data = exitwave.io.open(where, **file, scan_shape=flags.scan_shape)
     path = os.path.abspath(where.partition("::")[0])
     lists = SPARSE.get(str(data.origin.get("reader", "")))
     stream = FrameReplay(data.frames) if lists is None else lists(path)
-    made = Source(stream=stream, shape=data.shape, calibration=data.calibration, alive=data.origin.get("alive"), name=where,
+    return Source(stream=stream, shape=data.shape, calibration=data.calibration, alive=data.origin.get("alive"), name=where,
                   path=path, sends_events=lists is not None, columns={})
-    return _paced(made, flags)
 
 
 def _events(where: str, flags: StreamFlags) -> Source:
@@ -175,6 +184,28 @@ def _paced(source: Source, flags: StreamFlags) -> Source:
     if flags.rate is not None:
         stream = Paced(stream, flags.rate)
     return replace(source, stream=stream)
+
+
+def _counted(source: Source, flags: StreamFlags) -> Source:
+    """Electrons of a source of frames.
+
+    Raises:
+        InputError: a source of events, shares, tables that do not fit.
+    """
+    if source.sends_events:
+        raise InputError("--electrons finds electrons in frames, and this source sends electrons", got=source.name, remedy="leave it out")
+    if flags.share[1] > 1:
+        raise InputError("each share would find a threshold of its own", remedy="leave out --part, or --electrons")
+    tables = tables_of(flags.tables, source.alive, source.shape[2:])
+
+    def rule(frames: np.ndarray) -> CountingRule:
+        # No ceiling: where electrons are few the one that the spread of all values gives lies below them, and an X-ray counted is one electron more.
+        return CountingRule(background=thresholds_of(frames, **tables).background, **tables)
+
+    alive = source.alive if tables["dead"] is None else ~tables["dead"]
+    one = replace(source.calibration, counts_per_electron=Quantity(value=1.0, source="measured"))
+    return replace(source, stream=ElectronStream(source.stream, rule), calibration=one, alive=alive, sends_events=True,
+                   columns={"energy": "<f4", "subpixel": "<f4"}, energy="signal of an electron after dark and gain")
 
 
 def _is_events(where: str) -> bool:

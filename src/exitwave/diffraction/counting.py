@@ -1,6 +1,6 @@
 """Frames to electrons: the strict maxima of 3 x 3 pixels above the noise, or groups of touching pixels with their centre of mass."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from exitwave.diffraction._counting import components, maxima
 Method = Literal["maxima", "components"]
 SHARE = 8  # frames for each thread at least
 FEWEST_ROOM = 64
+LEARNT_FROM = 64  # frames
 XRAYS = "hits brighter than an electron"
 
 
@@ -76,11 +77,13 @@ def electrons_of(frames: np.ndarray, rule: CountingRule) -> Electrons:
 class ElectronStream:
     """Electrons of a stream of frames; an `exitwave.data.LiveStream`. Events of the stream pass unchanged, as do waits.
 
-    The energies are signals of electrons in the unit of the frames after dark and gain.
+    The energies are signals of electrons in the unit of the frames after dark and gain. `rule` may be what makes one of the first frames
+    (n, ky, kx): these are then held back until `LEARNT_FROM` of them have come, or all.
     """
 
-    def __init__(self, frames: LiveStream, rule: CountingRule) -> None:
-        self._frames, self.rule, self._bright = frames, rule, 0
+    def __init__(self, frames: LiveStream, rule: CountingRule | Callable[[np.ndarray], CountingRule]) -> None:
+        self._frames, self._asked, self._bright = frames, rule, 0
+        self.rule = rule if isinstance(rule, CountingRule) else None
 
     @property
     def frame(self) -> tuple[int, int]:
@@ -104,8 +107,8 @@ class ElectronStream:
             InputError: frames that are no numbers or do not fit the rule's tables.
         """
         tables: _Tables | None = None
-        for chunk in self._frames.chunks():
-            if not isinstance(chunk, FrameChunk):
+        for chunk in self._learnt_from():
+            if not isinstance(chunk, FrameChunk) or self.rule is None:
                 yield chunk
                 continue
             if tables is None or tables.limit.dtype != chunk.frames.dtype:
@@ -113,6 +116,23 @@ class ElectronStream:
             found = _found(chunk.frames, tables, self.rule)
             self._bright += found.rejected
             yield EventChunk(position=chunk.position[found.frame], pixel=found.pixel, energy=found.energy, subpixel=found.subpixel)
+
+    def _learnt_from(self) -> Iterator[Chunk]:
+        """The stream's chunks, once the rule is there."""
+        chunks = self._frames.chunks()
+        held: list[FrameChunk] = []
+        if not isinstance(self._asked, CountingRule):
+            for chunk in chunks:
+                if not isinstance(chunk, FrameChunk) or not len(chunk):
+                    yield chunk
+                    continue
+                held.append(chunk)
+                if sum(map(len, held)) >= LEARNT_FROM:
+                    break
+            if held:
+                self.rule = self._asked(np.concatenate([chunk.frames for chunk in held])[:LEARNT_FROM])
+        yield from held
+        yield from chunks
 
 
 @record

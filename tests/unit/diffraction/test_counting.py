@@ -13,7 +13,7 @@ from exitwave.core.errors import InputError
 from exitwave.core.threads import set_threads
 from exitwave.data import Chunk, EventChunk, FrameChunk, LiveStream
 from exitwave.diffraction import CountingRule, ElectronStream, counted_of, electrons_of, occupancy_map, occupancy_of, thresholds_of
-from exitwave.diffraction.counting import XRAYS
+from exitwave.diffraction.counting import LEARNT_FROM, XRAYS
 
 RNG = np.random.default_rng(1)
 
@@ -189,6 +189,30 @@ def test_a_stream_of_frames_becomes_one_of_electrons_however_it_is_cut() -> None
     for name, expected in (("position", position[whole.frame]), ("pixel", whole.pixel), ("energy", whole.energy), ("subpixel", whole.subpixel)):
         assert np.array_equal(np.concatenate([getattr(chunk, name) for chunk in chunks]), expected)
     assert stream.rejected == {"frames that did not come": 2, XRAYS: 1}
+
+
+def test_a_rule_is_learnt_from_the_first_frames_however_they_are_cut() -> None:
+    frames = RNG.normal(10.0, 2.0, (LEARNT_FROM + 11, 12, 14)) + 60.0 * (RNG.random((LEARNT_FROM + 11, 12, 14)) < 0.02)
+    frames = np.clip(np.rint(frames), 0, None).astype(np.uint16)
+    position = np.arange(len(frames))
+
+    def rule(some: np.ndarray) -> CountingRule:
+        seen.append(len(some))
+        limits = thresholds_of(some)
+        return CountingRule(background=limits.background, ceiling=limits.ceiling)
+
+    seen: list[int] = []
+    expected = electrons_of(frames, rule(frames[:LEARNT_FROM]))
+    assert 0.01 < len(expected) / frames.size < 0.03
+    for cuts in ([], [3, 3, 40, LEARNT_FROM + 2], [LEARNT_FROM]):
+        parts: list[Chunk] = [FrameChunk(position=p, frames=f) for p, f in zip(np.split(position, cuts), np.split(frames, cuts), strict=True)]
+        stream = ElectronStream(Frames(parts), rule)
+        assert stream.rule is None
+        chunks = [chunk for chunk in stream.chunks() if isinstance(chunk, EventChunk)]
+        assert np.array_equal(np.concatenate([chunk.pixel for chunk in chunks]), expected.pixel)
+        assert np.array_equal(np.concatenate([chunk.position for chunk in chunks]), position[expected.frame])
+    few = ElectronStream(Frames([FrameChunk(position=position[:9], frames=frames[:9])]), rule)
+    assert sum(map(len, few.chunks())) > 0 and seen == [LEARNT_FROM] * 4 + [9]
 
 
 def test_threads_and_dead_pixels() -> None:

@@ -66,6 +66,7 @@ page_options = together(
 @click.option("--line-input", type=click.IntRange(1, 2), default=1, show_default=True, help="Timepix3: input of the line triggers.")
 @click.option("--falling", is_flag=True, help="Timepix3: lines begin with a falling edge.")
 @click.option("--cluster", is_flag=True, help="Timepix3: gather the hits of an electron into one event.")
+@click.option("--electrons", is_flag=True, help="Frames: count single electrons above a threshold from the first frames (--dark, --gain, --dead).")
 @recipe_option
 @set_option
 @about_options
@@ -124,13 +125,15 @@ def command(
     if every_s <= 0:
         raise InputError("--every is a time between looks", expected="more than 0 s", got=every_s)
     names = ("wait_s", "idle_s", "rate", "follow", "share", "dwell_s", "flyback_s", "serpentine", "line_input", "falling", "cluster",
-             "flyback_frames")
+             "flyback_frames", "electrons")
     typed = {name: options.pop(name) for name in names} | {"delay_s": options.pop("line_delay_s")}
     flags = scan_flags(options)
-    if any((flags.corrections.dark, flags.corrections.gain, flags.corrections.dead, flags.corrections.descan)):
-        raise InputError("a stream is counted as it comes: corrections of frames are for scans", remedy="leave out --dark, --gain, --descan")
+    asked_for = flags.corrections
+    if asked_for.descan or (any((asked_for.dark, asked_for.gain, asked_for.dead)) and not typed["electrons"]):
+        raise InputError("a stream is counted as it comes: corrections of frames are for scans", remedy="leave out --dark, --gain, --dead, --descan"
+                         + ("" if asked_for.descan else ", or count --electrons"))
     scan = flags.file["scan_shape"]
-    stream = StreamFlags(scan_shape=scan, **typed)
+    stream = StreamFlags(scan_shape=scan, tables=asked_for, **typed)
     file = {name: flags.file[name] for name in ("reader", "shape", "dtype")}
     if not headless:
         from exitwave.cli import live_page
