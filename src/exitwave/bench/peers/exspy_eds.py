@@ -11,6 +11,7 @@ logging.disable(logging.WARNING)
 
 import hyperspy.api as hs  # noqa: E402
 from exspy._misc import material  # noqa: E402
+from exspy._misc.elements import elements as elements_db  # noqa: E402
 from exspy.signals import EDSTEMSpectrum  # noqa: E402
 from serve import serve  # noqa: E402
 
@@ -38,8 +39,8 @@ def load(given: dict) -> list:
 
 
 def zeta(given: dict) -> dict:
-    """Windows with background, then zeta with absorption; compositions (n, y, x) go to given["out"]."""
-    signal = held["signal"]
+    """From the file: windows with background, then zeta with absorption; compositions (n, y, x) go to given["out"]."""
+    signal = image_of(given)
     lines = signal.metadata.Sample.xray_lines
     intensities = signal.get_lines_intensity(lines, background_windows=signal.estimate_background_windows(line_width=[3.0, 3.0], windows_width=1.0))
     return quantified(signal, intensities, given)
@@ -62,7 +63,8 @@ def quantified(signal: EDSTEMSpectrum, intensities: list, given: dict) -> dict:
     np.save(given["out"], np.stack([one.data for one in result]))
     energies = [line.replace("-", "_") for line in given["lines"]]
     macs = [material.mass_absorption_coefficient(element, energies) for element in given["elements"]]
-    return {"mac_m2_kg": (0.1 * np.array(macs)).T.tolist(), "thickness": float(np.mean(thickness.data))}
+    weights = [elements_db[element]["General_properties"]["atomic_weight"] for element in given["elements"]]
+    return {"mac_m2_kg": (0.1 * np.array(macs)).T.tolist(), "thickness": float(np.mean(thickness.data)), "weights": weights}
 
 
 def cliff_lorimer(given: dict) -> dict:

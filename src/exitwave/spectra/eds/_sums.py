@@ -4,12 +4,13 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def weigh(spectra, weights, first, last, counts, covariance):
-    """spectra (p, channels), weights (channels, n): counts (p, n) += sum, covariance (p, n, n) += sum of products weighed by the spectrum."""
+def weigh(first, last, spectra, channels, weights, counts, covariance):
+    """Spectra first:last of (p, all channels), weights (k, n) of the k `channels`: counts (p, n) += sum, covariance (p, n, n) += sum of products
+    weighed by the spectrum."""
     n = weights.shape[1]
-    for p in range(len(spectra)):
-        for c in range(first, last):
-            value = spectra[p, c]
+    for p in range(first, last):
+        for c in range(len(channels)):
+            value = spectra[p, channels[c]]
             if value != 0:
                 for i in range(n):
                     w = weights[c, i] * value

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from exitwave.core import InputError, record
+from exitwave.core.threads import together_on
 from exitwave.data import EnergyAxis
 from exitwave.matter.xrays import XrayLine, fwhm_eV
 from exitwave.spectra.eds.profile import Shape
@@ -15,12 +16,12 @@ from exitwave.spectra.eds.profile import Shape
 
 @record
 class LinearLines:
-    """`weights` (n, channels) that turn a spectrum into counts of n lines; they are zero outside first:last."""
+    """`weights` (n, k) that turn the k `used` channels of a spectrum of `channels` into counts of n lines."""
 
     names: tuple[str, ...]
     weights: np.ndarray
-    first: int
-    last: int
+    used: np.ndarray
+    channels: int
 
 
 @record
@@ -76,13 +77,14 @@ def counts_of(spectra: np.ndarray, lines: LinearLines) -> LineCounts:
     """
     from exitwave.spectra.eds import _sums
 
-    n, channels = lines.weights.shape
-    if spectra.shape[-1] != channels:
-        raise InputError("spectra have another length", expected=channels, got=spectra.shape[-1])
+    n = len(lines.names)
+    if spectra.shape[-1] != lines.channels:
+        raise InputError("spectra have another length", expected=lines.channels, got=spectra.shape[-1])
     ahead = spectra.shape[:-1]
-    flat = spectra.reshape(-1, channels)
+    flat = spectra.reshape(-1, lines.channels)
+    weights = np.ascontiguousarray(lines.weights.T)
     counts, covariance = np.zeros((len(flat), n)), np.zeros((len(flat), n, n))
-    _sums.weigh(flat, np.ascontiguousarray(lines.weights.T), lines.first, lines.last, counts, covariance)
+    together_on(len(flat), lambda first, last: _sums.weigh(first, last, flat, lines.used, weights, counts, covariance))
     return LineCounts(names=lines.names, counts=counts.reshape(*ahead, n), covariance=covariance.reshape(*ahead, n, n))
 
 
@@ -119,4 +121,4 @@ def _hat(axis: EnergyAxis, resolution_eV: float) -> np.ndarray:
 
 def _bounded(names: tuple[str, ...], weights: np.ndarray) -> LinearLines:
     used = np.flatnonzero(np.any(weights != 0, axis=0))
-    return LinearLines(names=names, weights=np.ascontiguousarray(weights), first=int(used[0]), last=int(used[-1]) + 1)
+    return LinearLines(names=names, weights=np.ascontiguousarray(weights[:, used]), used=used, channels=weights.shape[1])
