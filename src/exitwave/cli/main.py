@@ -25,6 +25,7 @@ VERBS = {
     "calibrate": "detector, aperture, centre, rotation, handedness, aberrations from the scan itself",
     "reconstruct": "a phase image by a direct method: ssb, parallax, icom, obf, lsq and more",
     "live": "phase images while the scan runs: from a detector, a file of events, or a scan that is replayed",
+    "timing": "dwell, flyback and direction of a Timepix3 scan, from its own triggers and hits",
     "send": "a microscope to try it on: events or frames of a file or scan, over a connection",
     "merge": "one result of the parts of a stream that several processes have counted",
     "fuse": "phase and tilt-corrected dark field of one scan in one image, low frequencies and all",
