@@ -10,7 +10,7 @@ except PackageNotFoundError:  # a source tree on the path without an install
     __version__ = "0.1.0"
 
 ROOMS = ("bench", "cli", "core", "data", "diffraction", "flow", "io", "live", "matter",
-         "optics", "plot", "recon", "signal", "simulate", "testing", "wave")
+         "optics", "plot", "recon", "signal", "simulate", "spectra", "testing", "wave")
 
 __all__ = ["ROOMS", "__version__"]
 

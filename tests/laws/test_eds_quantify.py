@@ -127,7 +127,7 @@ def test_errors_of_what_pixels_share_cover_the_truth() -> None:
     counts = mass / ZETA3[:2] * 1e9 / correction(true_view.paths * (lines.mac_m2_kg @ mass))
     shared = Shared(mac_relative=0.04, angle_mrad=12.0)
     at, thick = [], []
-    for _ in range(1200):
+    for _ in range(500):
         bent = lines_of("O-Ka", "Zn-Ka", mac=lines.mac_m2_kg * (1 + 0.04 * generator.standard_normal((2, 2))))
         view = view_of((EdsDetector(elevation_deg=22.0 + np.degrees(0.012 * generator.standard_normal())),))
         zeta = ZETA3[:2] * (1 + 0.02 * generator.standard_normal(2))
@@ -137,8 +137,8 @@ def test_errors_of_what_pixels_share_cover_the_truth() -> None:
         thick.append(found.total_kg_m2)
     dose = Uncertain(value=1e9, relative_sigma=0.03)
     stated = quantify_zeta(counts, 0 * counts, lines, factors_of(lines, ZETA3[:2], 0.02), dose, true_view, shared)
-    assert abs(np.std(at) / stated.atomic_sigma[0] - 1) < 0.08
-    assert abs(np.std(thick) / stated.total_sigma - 1) < 0.08
+    assert abs(np.std(at) / stated.atomic_sigma[0] - 1) < 0.1
+    assert abs(np.std(thick) / stated.total_sigma - 1) < 0.1
 
 
 def test_cliff_lorimer_shares_its_thickness() -> None:

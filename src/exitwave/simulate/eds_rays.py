@@ -6,7 +6,7 @@ from exitwave.core.errors import InputError
 from exitwave.core.records import record
 from exitwave.matter.xrays import EdsDetector
 
-DEPTHS, STEPS = 24, 48
+DEPTHS, STEPS = 16, 16
 
 
 @record
