@@ -25,7 +25,7 @@ from exitwave.core.aberrations import focus_in_words
 from exitwave.data import Dataset4D
 from exitwave.io.nxem import Facts
 from exitwave.io.streams import Packing, Recorder
-from exitwave.live import Microscope, Paced
+from exitwave.live import Microscope, paced
 from exitwave.live.page import Command, Doing, Scene, Session, Settings, Snapshot, guard_of, scene_of, settings_for
 from exitwave.live.page.demo import Simulated
 from exitwave.live.page.demo import known as demo_known
@@ -115,7 +115,7 @@ def _serve(shows: Any, server_of: Callable[..., Any], serving: Serving) -> int:
 def demo_source(flags: StreamFlags, frames: Simulated | None = None) -> Source:
     """The demo as a stream of electrons, at its own pace unless one is asked for."""
     frames = frames or Simulated()
-    stream = Paced(Microscope(frames), flags.rate or DEMO_RATE)
+    stream = paced(Microscope(frames), flags.rate or DEMO_RATE)
     return Source(stream=stream, shape=frames.shape, calibration=demo_known(), alive=None, name=DEMO, path="", sends_events=True,
                   columns={"time_ns": "<i8"})
 

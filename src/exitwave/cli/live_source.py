@@ -20,7 +20,7 @@ from exitwave.io.streams.merlin import merlin_stream
 from exitwave.io.streams.recognise import LOOK, kind_of
 from exitwave.io.streams.simplon import simplon_stream
 from exitwave.io.streams.sparse import FourDCameraStream, RawCsrStream
-from exitwave.live import FrameReplay, Paced, ShareOf
+from exitwave.live import FrameReplay, paced, share_of
 
 SPARSE = {"raw_csr": RawCsrStream, "fourd_camera": FourDCameraStream}  # files that hold electrons rather than frames
 TPX3_ENERGY = "time over threshold, units of 25 ns"
@@ -180,9 +180,9 @@ def _paced(source: Source, flags: StreamFlags) -> Source:
         if not source.path or flags.follow:
             raise InputError("shares are for files that are whole: others are cut anew each time they are read",
                              remedy="let the sender feed two connections")
-        stream = ShareOf(stream, *flags.share)
+        stream = share_of(stream, *flags.share)
     if flags.rate is not None:
-        stream = Paced(stream, flags.rate)
+        stream = paced(stream, flags.rate)
     return replace(source, stream=stream)
 
 

@@ -1,5 +1,6 @@
 """When the beam was where: a scan's timing from the triggers and hits of a Timepix3 file."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ def run(path: str, scan_shape: tuple[int, int], *, channel: int, rising: bool, p
     if png is not None:
         shift, error = (column / TICKS_PER_SECOND for column in (found.line_shift, found.line_shift_error))
         dwell = None if found.dwell is None else found.dwell.ticks / TICKS_PER_SECOND
-        figures.save(timing_figure(shift, error, dwell, f"{path}: {len(shift)} lines, rms {shift.std() * 1e6:.3g} µs"), png, force)
+        figures.save(timing_figure(shift, error, dwell, f"{os.path.basename(path)}: {len(shift)} lines, rms {shift.std() * 1e6:.3g} µs"), png, force)
     if as_json:
         emit({"output": png, **told(found), "lines": len(found.line_shift), "line_shift_rms_s": float(found.line_shift.std()) / TICKS_PER_SECOND})
         return 0

@@ -1,6 +1,6 @@
 """Streams made of what is there already: scans on disk frame by frame, any stream at a chosen pace, or a share of one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from time import monotonic, sleep
 
 import numpy as np
@@ -44,17 +44,11 @@ class FrameReplay:
             yield FrameChunk(position=np.arange(start, stop, dtype=np.int32), frames=self.frames.read(start, stop))
 
 
-class Paced:
-    """A stream at no more than `per_second` events (or frames) a second, as a microscope would send it.
+class Through:
+    """A stream whose chunks go through `change` on their way; all else is the stream's."""
 
-    Raises:
-        InputError: a rate that is not positive.
-    """
-
-    def __init__(self, stream: LiveStream, per_second: float) -> None:
-        if not 0 < per_second < float("inf"):
-            raise InputError("a rate of events or frames a second is positive", got=per_second)
-        self.stream, self.per_second = stream, per_second
+    def __init__(self, stream: LiveStream, change: Callable[[Iterator[Chunk]], Iterator[Chunk]]) -> None:
+        self.stream, self.change = stream, change
 
     @property
     def frame(self) -> tuple[int, int]:
@@ -72,54 +66,54 @@ class Paced:
         return self.stream.rejected
 
     def chunks(self) -> Iterator[Chunk]:
-        """The stream's chunks, cut so that none is longer than a tenth of a second, each when its time has come."""
+        """The stream's chunks, changed."""
+        return self.change(self.stream.chunks())
+
+
+def paced(stream: LiveStream, per_second: float) -> Through:
+    """A stream at no more than `per_second` events (or frames) a second, as a microscope would send it: cut so that no chunk is longer than a tenth
+    of a second, each when its time has come.
+
+    Raises:
+        InputError: a rate that is not positive.
+    """
+    if not 0 < per_second < float("inf"):
+        raise InputError("a rate of events or frames a second is positive", got=per_second)
+    most = max(1, int(per_second * NAP_S))
+
+    def change(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         begun, done = monotonic(), 0
-        most = max(1, int(self.per_second * NAP_S))
-        for chunk in self.stream.chunks():
+        for chunk in chunks:
             for piece in _cut(chunk, most):
                 done += len(piece)
-                while (early := begun + done / self.per_second - monotonic()) > 0:
+                while (early := begun + done / per_second - monotonic()) > 0:
                     sleep(min(early, NAP_S))
                     if early > NAP_S:
                         yield part_of(piece, 0, 0)
                 yield piece
 
+    return Through(stream, change)
 
-class ShareOf:
-    """Every `of`-th chunk of a stream, from the `index`-th on: so several processes take a stream apart, and each chunk is in one share alone.
+
+def share_of(stream: LiveStream, index: int, of: int) -> Through:
+    """Every `of`-th chunk of a stream, from the `index`-th on, an empty one in place of each other: so several processes take a stream apart, and
+    each chunk is in one share alone.
 
     The source has to cut its chunks in the same way for all of them, as files do and sockets do not.
 
     Raises:
         InputError: a share that is none.
     """
+    if not 0 <= index < of:
+        raise InputError("a share of a stream", expected="1/2, 2/2 and so on", got=f"{index + 1}/{of}")
 
-    def __init__(self, stream: LiveStream, index: int, of: int) -> None:
-        if not 0 <= index < of:
-            raise InputError("a share of a stream", expected="1/2, 2/2 and so on", got=f"{index + 1}/{of}")
-        self.stream, self.index, self.of = stream, index, of
-
-    @property
-    def frame(self) -> tuple[int, int]:
-        """The detector's (ky, kx)."""
-        return self.stream.frame
-
-    @property
-    def scan(self) -> tuple[int, int] | None:
-        """The scan's (Ry, Rx) where the source says it."""
-        return self.stream.scan
-
-    @property
-    def rejected(self) -> Mapping[str, int]:
-        """Those of the whole stream."""
-        return self.stream.rejected
-
-    def chunks(self) -> Iterator[Chunk]:
-        """The share's chunks; an empty one in place of each that belongs to others."""
+    def change(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         number = 0
-        for chunk in self.stream.chunks():
-            yield chunk if number % self.of == self.index or not len(chunk) else part_of(chunk, 0, 0)
+        for chunk in chunks:
+            yield chunk if number % of == index or not len(chunk) else part_of(chunk, 0, 0)
             number += len(chunk) > 0
+
+    return Through(stream, change)
 
 
 def part_of(chunk: Chunk, start: int, stop: int) -> Chunk:

@@ -8,7 +8,7 @@ import pytest
 from exitwave.core import FormatError, InputError
 from exitwave.core.seeds import generator_at
 from exitwave.data import ArrayFrames, FrameChunk, LiveStream
-from exitwave.live import FrameReplay, Microscope, Paced, Part, ShareOf, merged_parts, read_part, watch, write_part
+from exitwave.live import FrameReplay, Microscope, Part, merged_parts, paced, read_part, share_of, watch, write_part
 from exitwave.recon.live import CountCube
 
 SHAPE = (5, 7, 4, 6)
@@ -41,13 +41,13 @@ def test_every_count_is_one_electron_within_its_dwell_time() -> None:
 
 @pytest.mark.parametrize("source", [FrameReplay(FRAMES, chunk_bytes=500), Microscope(FRAMES)])
 def test_a_pace_changes_nothing_but_the_time(source: LiveStream) -> None:
-    whole, paced = (watch(stream, {"cube": CUBE}, SHAPE) for stream in (source, Paced(source, 2e4)))
-    assert (whole.events, whole.frames) == (paced.events, paced.frames)
-    one, other = (sum(ended.states["cube"].canvas.counts.astype(int).reshape(2, 24, -1)) for ended in (whole, paced))
+    whole, slow = (watch(stream, {"cube": CUBE}, SHAPE) for stream in (source, paced(source, 2e4)))
+    assert (whole.events, whole.frames) == (slow.events, slow.frames)
+    one, other = (sum(ended.states["cube"].canvas.counts.astype(int).reshape(2, 24, -1)) for ended in (whole, slow))
     assert np.array_equal(one, other)
-    assert max(len(chunk) for chunk in Paced(source, 300.0).chunks()) <= 30
+    assert max(len(chunk) for chunk in paced(source, 300.0).chunks()) <= 30
     with pytest.raises(InputError, match="rate"):
-        Paced(source, 0.0)
+        paced(source, 0.0)
 
 
 def test_shares_are_a_partition_and_their_parts_one_scan(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_shares_are_a_partition_and_their_parts_one_scan(tmp_path: Path) -> None
     whole = watch(source, {"phase": cube}, shape)
     parts = {}
     for i in range(3):
-        ended = watch(ShareOf(source, i, 3), {"phase": cube}, shape)
+        ended = watch(share_of(source, i, 3), {"phase": cube}, shape)
         recipe = {"method": "obf", "share": (i, 3), "shape": shape, "halves": False}
         write_part(tmp_path / f"{i}.h5", Part(recipe=recipe, states=ended.states, events=ended.events))
         parts[f"{i}.h5"] = read_part(tmp_path / f"{i}.h5")
@@ -74,12 +74,12 @@ def test_shares_are_a_partition_and_their_parts_one_scan(tmp_path: Path) -> None
     with pytest.raises(InputError, match="another method"):
         merged_parts({"0.h5": parts["0.h5"], "1.h5": other}, {"phase": cube})
     with pytest.raises(InputError, match="1/2"):
-        ShareOf(source, 2, 2)
+        share_of(source, 2, 2)
     (tmp_path / "no.h5").write_bytes((tmp_path / "0.h5").read_bytes()[:5000])
     with pytest.raises(FormatError):
         read_part(tmp_path / "no.h5")
 
 
 def test_an_empty_place_is_given_for_what_belongs_to_others() -> None:
-    lengths = [len(chunk) for chunk in ShareOf(FrameReplay(FRAMES, chunk_bytes=500), 1, 2).chunks()]
+    lengths = [len(chunk) for chunk in share_of(FrameReplay(FRAMES, chunk_bytes=500), 1, 2).chunks()]
     assert lengths[0] == 0 and lengths[1] > 0 and len(lengths) == len(list(FrameReplay(FRAMES, chunk_bytes=500).chunks()))
