@@ -47,8 +47,8 @@ def information(shapes, low, high, mean, floor, out):
 
 
 @njit(cache=True, nogil=True)
-def fit(first, last, spectra, begin, shapes, low, high, start, report, out_a, out_cov, out_dev, out_steps):
-    """Spectra (p, channels of the file) from channel `begin` on as sums of shapes (k, channels). start (k,) is scaled to each spectrum.
+def fit(spectra, shapes, low, high, start, report, out_a, out_cov, out_dev, out_steps):
+    """Spectra (p, channels) as sums of shapes (k, channels). start (k,) is scaled to each spectrum.
 
     Fisher scoring; a shape that would turn negative stays at zero while the likelihood falls into it. Writes amplitudes (p, k), the inverse
     information of the first `report` of them (p, report, report) with the others fitted, the deviance and the steps that were taken.
@@ -58,10 +58,10 @@ def fit(first, last, spectra, begin, shapes, low, high, start, report, out_a, ou
     mean, mean2, counts = np.empty(channels), np.empty(channels), np.empty(channels)
     fisher, work, step = np.empty((size, size)), np.empty((size, size)), np.empty((size, 1))
     inverse, free = np.empty((size, size)), np.empty(size, np.bool_)
-    for p in range(first, last):
+    for p in range(len(spectra)):
         held = 0.0
         for c in range(channels):
-            counts[c] = spectra[p, begin + c]
+            counts[c] = spectra[p, c]
             held += counts[c]
         model(start, shapes, low, high, mean)
         scale = held / mean.sum()

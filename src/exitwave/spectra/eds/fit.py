@@ -1,7 +1,6 @@
 """Counts of lines by Poisson maximum likelihood: all shells of the elements, a smooth background, escape and sum peaks."""
 
 from collections.abc import Sequence
-from functools import partial
 from math import comb
 
 import numpy as np
@@ -19,6 +18,7 @@ from exitwave.spectra.eds.quantify import View
 
 DEGREE = 4  # of the polynomial in log E that bends the background
 LEAST_eV = 50.0  # no channel below is fitted
+TOGETHER = 256  # spectra that are copied and fitted at a time
 KEPT = 1e-9  # of a shape's largest channel: less is zero
 
 
@@ -104,9 +104,15 @@ def fit_spectra(spectra: np.ndarray, model: SpectrumModel, start: np.ndarray | N
         guess = np.ones(size)
     amplitudes, covariance = np.empty((len(flat), size)), np.empty((len(flat), model.wanted, model.wanted))
     deviance, steps = np.empty(len(flat)), np.empty(len(flat), np.int32)
-    work = partial(_poisson.fit, spectra=flat, begin=model.first, shapes=np.ascontiguousarray(model.shapes), low=low, high=high, start=guess,
-                   report=model.wanted, out_a=amplitudes, out_cov=covariance, out_dev=deviance, out_steps=steps)
-    together_on(len(flat), lambda first, last: work(first, last))
+    shapes = np.ascontiguousarray(model.shapes)
+
+    def work(first: int, last: int) -> None:
+        for a in range(first, last, TOGETHER):  # one type of numbers: compiled once, whatever the file holds
+            b = min(last, a + TOGETHER)
+            part = np.ascontiguousarray(flat[a:b, model.first : model.first + channels], np.float64)
+            _poisson.fit(part, shapes, low, high, guess, model.wanted, amplitudes[a:b], covariance[a:b], deviance[a:b], steps[a:b])
+
+    together_on(len(flat), work)
     n = model.wanted
     lines = LineCounts(names=model.names[:n], counts=amplitudes[:, :n].reshape(*ahead, n), covariance=covariance.reshape(*ahead, n, n))
     return SpectrumFit(lines=lines, amplitudes=amplitudes.reshape(*ahead, size),
