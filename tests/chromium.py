@@ -121,7 +121,7 @@ def browsing(folder: Path) -> Iterator[Page]:
 
 
 def _port(folder: Path, process: subprocess.Popen[bytes]) -> int:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 40
     told = folder / "DevToolsActivePort"
     while time.monotonic() < end and process.poll() is None:
         if told.exists() and (lines := told.read_text().split()):

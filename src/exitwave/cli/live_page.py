@@ -29,9 +29,9 @@ from exitwave.live import Microscope, paced
 from exitwave.live.page import Command, Doing, Scene, Session, Settings, Snapshot, guard_of, scene_of, settings_for
 from exitwave.live.page.demo import Simulated
 from exitwave.live.page.demo import known as demo_known
+from exitwave.live.page.feed import whole_rows
 from exitwave.live.page.result import browsed, is_result
 from exitwave.live.page.scene import MOVED, calibration_at
-from exitwave.live.page.session import whole_rows
 from exitwave.recon.calibrate import calibrate
 from exitwave.recon.live import CubeState, counted
 from exitwave.recon.options import Quantities, ReconstructOptions

@@ -11,9 +11,9 @@ from exitwave.core.errors import CalibrationError, InputError
 from exitwave.data import EventChunk, FrameChunk
 from exitwave.io.streams import Packing, Recorder, open_events
 from exitwave.live.page import Change, Command, scene_of, settings_for
+from exitwave.live.page.feed import Switch, whole_rows
 from exitwave.live.page.picture import detected, pattern, pictured, spectrum
 from exitwave.live.page.scene import calibration_at, detector_mask
-from exitwave.live.page.session import _Switch, whole_rows
 from exitwave.recon.direct.dense import reconstruct
 from exitwave.recon.direct.geometry import geometry
 from exitwave.recon.live import CubeState, ended
@@ -176,7 +176,7 @@ def test_saving_tells_where_and_says_what_fails(tmp_path: Path) -> None:
 
 
 def test_a_recording_is_switched_on_and_off(tmp_path: Path) -> None:
-    switch, path = _Switch(), tmp_path / "part.ewe"
+    switch, path = Switch(), tmp_path / "part.ewe"
     chunks = [EventChunk(position=np.arange(n, n + 5, dtype=np.int32), pixel=np.arange(5, dtype=np.int32)) for n in (0, 10, 20)]
     recorder = Recorder(path, Packing(frame=(3, 4), scan=(6, 7), columns={}))
     switch.write(chunks[0])

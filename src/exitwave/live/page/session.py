@@ -12,7 +12,8 @@ import numpy as np
 
 from exitwave.core import record
 from exitwave.core.errors import ExitwaveError, InputError
-from exitwave.data import EventChunk, LiveStream
+from exitwave.data import LiveStream
+from exitwave.live.page.feed import Counts, Stopped, Switch
 from exitwave.live.page.picture import Picture, detected, pattern, pictured, spectrum
 from exitwave.live.page.quick import Quick
 from exitwave.live.page.scene import Scene, in_words, unknown
@@ -77,7 +78,7 @@ class Session:
         self._shown: Picture | None = None
         self._costs = {"render_s": 0.0, "side_s": 0.0}
         self._stop, self._quick = threading.Event(), Quick()
-        self._recording = _Switch()
+        self._recording = Switch()
         self._busy = ""
         self._threads: dict[str, threading.Thread] = {}
 
@@ -193,7 +194,7 @@ class Session:
         self._became("running", "")
         try:
             self._told |= {"rejected": {}}
-            made = watch(_Stopped(self.doing.reopen(), self._stop), {COUNTS: _Counts(self.scene)}, self.scene.shape, every_s=EVERY_S,
+            made = watch(Stopped(self.doing.reopen(), self._stop), {COUNTS: Counts(self.scene)}, self.scene.shape, every_s=EVERY_S,
                          show=self._looked, recording=self._recording)
         except (ExitwaveError, OSError, MemoryError) as error:
             self._became("broken", str(error) or "the memory is full")
@@ -302,93 +303,3 @@ class Session:
     def _run(self, name: str, work: Callable[[], None]) -> None:
         self._threads[name] = threading.Thread(target=work, name=f"exitwave-page-{name}", daemon=True)
         self._threads[name].start()
-
-
-class _Counts:
-    """The cube, whose view is the state itself: looks are copies already."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.cube = scene.cube
-
-    def start(self, shape: tuple[int, int, int, int]) -> CubeState:
-        return self.cube.start(shape)
-
-    def add(self, state: CubeState, chunk: Any) -> CubeState:
-        return self.cube.add(state, chunk)
-
-    def merge(self, left: CubeState, right: CubeState) -> CubeState:
-        return self.cube.merge(left, right)
-
-    def view(self, state: CubeState) -> CubeState:
-        return state
-
-    def finish(self, state: CubeState) -> CubeState:
-        return state
-
-
-class _Stopped:
-    """A stream that ends when a person says so."""
-
-    def __init__(self, stream: LiveStream, stop: threading.Event) -> None:
-        self.stream, self.stop = stream, stop
-
-    @property
-    def frame(self) -> tuple[int, int]:
-        return self.stream.frame
-
-    @property
-    def scan(self) -> tuple[int, int] | None:
-        return self.stream.scan
-
-    @property
-    def rejected(self) -> Mapping[str, int]:
-        return self.stream.rejected
-
-    def chunks(self) -> Any:
-        for chunk in self.stream.chunks():
-            if self.stop.is_set():
-                return
-            yield chunk
-
-
-class _Switch:
-    """A recording that is switched on and off while the stream runs."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._to: Recording | None = None
-        self._close: Callable[[bool], None] = lambda complete: None
-        self.where, self.events = "", 0
-
-    def on(self, to: Recording, close: Callable[[bool], None], where: str) -> str:
-        with self._lock:
-            if self._to is not None:
-                close(False)
-                raise InputError(f"already recording to {self.where}")
-            self._to, self._close, self.where = to, close, where
-        return f"recording to {where}"
-
-    def off(self, complete: bool) -> str:
-        with self._lock:
-            if self._to is None:
-                return ""
-            where, self._to, self.where = self.where, None, ""
-            self._close(complete)
-        return f"recorded to {where}"
-
-    def write(self, chunk: EventChunk) -> None:
-        with self._lock:
-            self.events += len(chunk)
-            if self._to is not None:
-                self._to.write(chunk)
-
-    def flush(self) -> None:
-        with self._lock:
-            if self._to is not None:
-                self._to.flush()
-
-
-def whole_rows(state: CubeState, scene: Scene) -> int:
-    """How many rows of the scan are done, from the first on."""
-    seen = state.reach.seen.reshape(scene.shape[:2]).all(1)
-    return int(np.argmin(seen)) if not seen.all() else len(seen)
