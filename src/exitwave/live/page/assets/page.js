@@ -159,7 +159,7 @@ const TAKE = {
     at("done").style.width = `${percent}%`; at("done").parentElement.setAttribute("aria-valuenow", String(percent));
     at("title").textContent = h.title || `${METHODS[h.method] || ""}, ${draw.number(percent)} % of the scan`;
     at("done").parentElement.style.visibility = status.planes ? "hidden" : "";
-    if (h.dose_e_per_A2 !== undefined) { at("dose").textContent = `${draw.number(h.dose_e_per_A2)} e/Å²`; at("sigma").textContent = `${draw.number(h.sigma, 2)} ${h.unit.split(",")[0]}`; }
+    if (h.dose_e_per_A2 !== undefined) { at("dose").textContent = `${draw.number(h.dose_e_per_A2)} e/Å²`; at("sigma").textContent = `${draw.number(h.sigma, 2)} ${h.view === "wave" ? "rad" : h.unit}`; }
   },
   pattern(message) { pattern.take(message); dirty.add("pattern"); },
   detector(message) { messages.detector = message; dirty.add("detector"); },
@@ -167,7 +167,7 @@ const TAKE = {
     at("spectra").hidden = !message.arrays.image;
     messages.spectrum = message; dirty.add("spectrum");
     const h = message.header;
-    if ("resolution_A" in h) at("resolution").textContent = !h.last_A ? "no ring yet" : h.resolution_A ? draw.length(h.resolution_A) : `every ring, ${draw.length(h.last_A)}`;
+    at("resolution").textContent = !("resolution_A" in h) ? "–" : !h.last_A ? "no ring yet" : h.resolution_A ? draw.length(h.resolution_A) : `every ring, ${draw.length(h.last_A)}`;
   },
   status(message) {
     status = message.header;
