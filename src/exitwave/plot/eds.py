@@ -140,4 +140,4 @@ def _spectrum(view: EdsView, axes: Axes) -> None:
     for name, energy in view.marks:
         axes.axvline(energy / 1e3, color=figures.GREY, lw=0.6, ls=":")
         axes.annotate(name, (energy / 1e3, 2.2 * high), rotation=90, ha="right", va="center", fontsize=8, color=figures.GREY)
-    axes.legend(loc="upper right", framealpha=0.9)
+    axes.legend(loc="lower left", ncols=3, bbox_to_anchor=(0.0, 1.0), frameon=False)
