@@ -15,18 +15,17 @@ from torch import Tensor
 
 from exitwave.core import Beam, Grid, InputError, MemoryBudgetError, aberrations, record
 from exitwave.core.aberrations import Aberrations
-from exitwave.core.errors import suggest
 from exitwave.core.seeds import generator_at
 from exitwave.data import Calibration, Quantity
 from exitwave.flow.accumulate import ignore
 from exitwave.io import Plane, write_scan
 from exitwave.io.nxem import Facts, now
 from exitwave.io.provenance import versions
-from exitwave.matter import Structure, displaced, even_slices, grid_for, load, projected_potential, prototype, tile
-from exitwave.matter.prototypes import BUILDERS
+from exitwave.matter import Structure, displaced, even_slices, grid_for, projected_potential
 from exitwave.optics import probe
 from exitwave.optics.chi import shift_A
 from exitwave.simulate.recipe import FourDRecipe, recipe_json
+from exitwave.simulate.slabs import placed
 from exitwave.simulate.truth import truth_planes
 from exitwave.wave import Experiment, FarField, Illumination, Noise, Pixels, Specimen, counts, expected, raster_scan, transmission
 
@@ -179,24 +178,11 @@ def _specimen(recipe: FourDRecipe, structure: Structure, beam: Beam, pitch_A: fl
 def _placed(recipe: FourDRecipe, window_A: float) -> Structure:
     """The structure over the field that scan and illumination window need."""
     wanted = recipe.field_A or tuple(max(n * recipe.scan_step_A, window_A) for n in recipe.scan_shape)
-    return _structure(recipe, (float(wanted[0]), float(wanted[1])))
+    return placed(recipe.specimen, (float(wanted[0]), float(wanted[1])), recipe.thickness_A, recipe.seed)
 
 
 def _elements(structure: Structure) -> tuple[str, ...]:
     return tuple(chemical_symbols[number] for number in sorted(set(structure.numbers.tolist())))
-
-
-def _structure(recipe: FourDRecipe, field_A: tuple[float, float]) -> Structure:
-    if Path(recipe.specimen).suffix or os.sep in recipe.specimen:
-        loaded = load(recipe.specimen)
-        x, y, z = loaded.cell_A
-        depth = ceil((recipe.thickness_A or z) / z - 1e-9)
-        return tile(loaded, (ceil(field_A[1] / x - 1e-9), ceil(field_A[0] / y - 1e-9), depth))
-    if recipe.specimen not in BUILDERS:
-        raise InputError(
-            f"unknown specimen {recipe.specimen!r}", remedy=f"{suggest(recipe.specimen, BUILDERS)} (a structure file is named with its extension)"
-        )
-    return prototype(recipe.specimen, field_A, thickness_A=recipe.thickness_A, seed=recipe.seed)
 
 
 def _ready(x: Experiment, dtype: torch.dtype) -> Specimen:
