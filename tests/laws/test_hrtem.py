@@ -183,7 +183,7 @@ def test_noise_power_is_the_dqe():
         assert power[ring].mean().item() == pytest.approx(truth, rel=5 / (40 * int(ring.sum()) / 2) ** 0.5)
 
 
-RECIPE = TemRecipe(specimen="graphene", field_A=(9.0, 7.0), energy_eV=80e3, aberrations={"C10_A": -60.0, "C30_A": 1e5}, aperture_mrad=None,
+RECIPE = TemRecipe(specimen="graphene", field_A=(9.0, 7.0), energy_eV=80e3, aberrations={"C10_A": -60.0, "C30_A": 1e5}, aperture_mrad=20.0,
                    foci_A=(-20.0, 40.0), focal_spread_A=15.0, dose_e_per_A2=None)
 
 
@@ -191,7 +191,7 @@ def test_images_of_a_recipe():
     made = tem_of(RECIPE)
     plain = list(images_of(made))
     assert [(i.focus_A, i.thickness_A) for i in plain] == [(-20.0, 8.0), (40.0, 8.0)]
-    assert all(i.transmitted == pytest.approx(1, abs=1e-4) for i in plain)
+    assert all(0.99 < i.transmitted < 1 for i in plain)  # what the aperture lets through
     one = next(images_of(tem_of(replace(RECIPE, foci_A=(40.0,)))))
     assert torch.allclose(one.image, plain[1].image, rtol=0, atol=1e-6)
     noisy = replace(RECIPE, dose_e_per_A2=1e7)

@@ -19,7 +19,7 @@ from exitwave.wave import Lens
 Coherence = Literal["full", "quasi"]
 REACH = 4.5  # standard deviations that a trapezoid covers
 ERROR = 1e-5  # of a quadrature, relative to its integrand
-MOST_IMAGES = 20000
+MOST_IMAGES = 4000
 
 
 def lens_image(exit_wave: Complex[Tensor, "*b y x"], grid: Grid, beam: Beam, lens: Lens, *, coherence: Coherence = "full",
@@ -34,14 +34,14 @@ def lens_image(exit_wave: Complex[Tensor, "*b y x"], grid: Grid, beam: Beam, len
     (a specimen thinner than a few times 1 / (divergence * spatial frequency)); for more tilt the specimen itself (`wave.expected_mixture`).
 
     Raises:
-        MemoryBudgetError: spreads that need more than 20000 images.
+        MemoryBudgetError: spreads that need more than 4000 images.
     """
     if coherence == "quasi":
         wave = lens(exit_wave, grid, beam)
         return wave.real**2 + wave.imag**2
     spectrum = fft2(exit_wave)
     total = torch.zeros(exit_wave.shape, dtype=real_dtype(exit_wave.dtype), device=exit_wave.device)
-    for weight, defocus, qy, qx in _nodes(grid, beam, lens, band_limit):
+    for weight, defocus, qy, qx in coherence_nodes(grid, beam, lens, band_limit):
         wave = ifft2(spectrum * _transfer(grid, beam, lens, defocus, (qy, qx), exit_wave.dtype))
         total = total + weight * (wave.real**2 + wave.imag**2)
     return total
@@ -78,10 +78,13 @@ def _hermite_error(n: int, phase_rad: float) -> float:
     return float(np.exp(min(exponent, 0.0)))
 
 
-def _nodes(grid: Grid, beam: Beam, lens: Lens, band_limit: float) -> list[list[float]]:
+def coherence_nodes(grid: Grid, beam: Beam, lens: Lens, band_limit: float = 2 / 3) -> list[list[float]]:
     """(weight, focus in A, frequency ky, kx in 1/A), as many as the largest phase difference inside the aperture asks.
 
     Corners of the product whose weights add up to less than 1e-5 are left out.
+
+    Raises:
+        MemoryBudgetError: more than 4000.
     """
     edge = band_limit * grid.nyquist_invA
     spread = 1e-3 * lens.divergence_mrad / beam.wavelength_A

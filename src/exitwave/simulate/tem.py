@@ -15,7 +15,7 @@ from exitwave.core.seeds import DEFAULT_SEED, generator_at
 from exitwave.flow.accumulate import ignore
 from exitwave.matter import Structure, displaced, even_slices, grid_for
 from exitwave.simulate.camera import Camera, counted, on_camera
-from exitwave.simulate.hrtem import Coherence, lens_image, refocused
+from exitwave.simulate.hrtem import Coherence, coherence_nodes, lens_image, refocused
 from exitwave.simulate.slabs import exit_waves, placed, slices_at
 from exitwave.wave import Lens
 
@@ -107,14 +107,20 @@ def camera_of(recipe: TemRecipe) -> Camera:
     return Camera(pixel_A=recipe.pixel_A, mtf=recipe.mtf, ntf=recipe.ntf, dqe0=recipe.dqe0, counts_per_electron=recipe.counts_per_electron)
 
 
+def lens_of(recipe: TemRecipe) -> Lens:
+    """The objective lens that a recipe describes, at focus 0 of the series."""
+    return Lens(aberrations=aberrations(recipe.aberrations), aperture_mrad=recipe.aperture_mrad, focal_spread_A=recipe.focal_spread_A,
+                divergence_mrad=recipe.divergence_mrad)
+
+
 def tem_of(recipe: TemRecipe, memory_bytes: int = 2**30) -> Tem:
     """Atoms, grid and slices of a recipe.
 
     Raises:
         InputError: an unknown specimen or aberration, a thickness that the specimen does not have.
-        MemoryBudgetError: a field whose waves do not fit; the sentence says what it takes.
+        MemoryBudgetError: a field whose waves do not fit, spreads that need too many images; the sentence says what it takes.
     """
-    aberrations(recipe.aberrations)
+    lens = lens_of(recipe)
     deepest = max(recipe.thicknesses_A, default=None)
     structure = placed(recipe.specimen, recipe.field_A, recipe.thickness_A or deepest, recipe.seed)
     grid, dz = grid_for(structure, recipe.pitch_A), even_slices(structure, recipe.slice_A)
@@ -123,7 +129,11 @@ def tem_of(recipe: TemRecipe, memory_bytes: int = 2**30) -> Tem:
     if needed > memory_bytes:
         raise MemoryBudgetError("the waves of this field do not fit the memory", expected=f"at least {needed} bytes", got=memory_bytes,
                                 remedy="pass a larger --memory, or a smaller field, or a larger pitch")
-    return Tem(recipe=recipe, beam=Beam.electron(recipe.energy_eV), structure=structure, grid=grid, dz_A=dz, after=tuple(after))
+    beam = Beam.electron(recipe.energy_eV)
+    if recipe.coherence == "full":
+        for focus in recipe.foci_A:
+            coherence_nodes(grid, beam, refocused(lens, focus), BAND)
+    return Tem(recipe=recipe, beam=beam, structure=structure, grid=grid, dz_A=dz, after=tuple(after))
 
 
 def images_of(x: Tem, progress: Callable[[int, int], None] = ignore) -> Iterator[TemImage]:
@@ -153,9 +163,7 @@ def recipe_json(recipe: TemRecipe) -> str:
 def _mean_images(x: Tem, progress: Callable[[int, int], None]) -> Float[Tensor, "t f y x"]:
     """The incoherent mean over configurations, on the wave's grid."""
     recipe = x.recipe
-    lens = Lens(aberrations=aberrations(recipe.aberrations), aperture_mrad=recipe.aperture_mrad, focal_spread_A=recipe.focal_spread_A,
-                divergence_mrad=recipe.divergence_mrad)
-    lenses = [refocused(lens, focus) for focus in recipe.foci_A]
+    lenses = [refocused(lens_of(recipe), focus) for focus in recipe.foci_A]
     frozen = range(max(1, recipe.configurations))
     total = torch.zeros(len(x.after), len(lenses), *x.grid.shape)
     for c in frozen:
