@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from exitwave.core import record
 from exitwave.plot import figures
 from exitwave.plot.phase import show_phase
-from exitwave.plot.spectra import Curve
+from exitwave.plot.spectra import Curve, log_spectrum
 
 MOST_MODES, MOST_SLICES = 6, 8
 
@@ -143,8 +143,7 @@ def _probe(axes: Axes, view: FitView, i: int) -> None:
 
 def _spectrum(axes: Axes, view: FitView) -> None:
     (ny, nx), (py, px) = view.phase.shape, view.pitch_A
-    window = np.hanning(ny)[:, None] * np.hanning(nx)[None, :]
-    size = np.log10(np.abs(np.fft.fftshift(np.fft.fft2((view.phase - view.phase.mean()) * window))) + 1e-30)
+    size = log_spectrum(view.phase)
     low, high = np.percentile(size, (5, 99.9))
     edges = [(-(n // 2) - 0.5) / (n * p) for n, p in ((nx, px), (ny, py))] + [((n + 1) // 2 - 0.5) / (n * p) for n, p in ((nx, px), (ny, py))]
     axes.imshow(size, cmap=figures.SPECTRUM_MAP, extent=(edges[0], edges[2], edges[3], edges[1]), vmin=low, vmax=high)

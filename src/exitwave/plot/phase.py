@@ -8,7 +8,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Circle
 
 from exitwave.plot import figures
-from exitwave.plot.spectra import Curve, full_plane, radial, untransferred
+from exitwave.plot.spectra import Curve, full_plane, log_spectrum, middle_origin, radial, untransferred
 
 
 def phase_figure(
@@ -55,8 +55,7 @@ def _phase(made: Figure, axes: Axes, image: np.ndarray, pitch_A: tuple[float, fl
 
 def _spectrum(axes: Axes, image: np.ndarray, ctf: np.ndarray, pitch_A: tuple[float, float], aperture_invA: float) -> None:
     ny, nx = image.shape
-    window = np.hanning(ny)[:, None] * np.hanning(nx)[None, :]
-    size = np.log10(np.abs(np.fft.fftshift(np.fft.fft2((image - image.mean()) * window))) + 1e-30)
+    size = log_spectrum(image)
     steps = 1 / (ny * pitch_A[0]), 1 / (nx * pitch_A[1])
     edges = [(-(n // 2) - 0.5) * step for n, step in ((nx, steps[1]), (ny, steps[0]))] + [
         ((n + 1) // 2 - 0.5) * step for n, step in ((nx, steps[1]), (ny, steps[0]))
@@ -64,7 +63,7 @@ def _spectrum(axes: Axes, image: np.ndarray, ctf: np.ndarray, pitch_A: tuple[flo
     x0, y0, x1, y1 = edges
     low, high = np.percentile(size, (5, 99.9))
     axes.imshow(size, cmap=figures.SPECTRUM_MAP, extent=(x0, x1, y1, y0), vmin=low, vmax=high)
-    lost = np.fft.fftshift(untransferred(ctf, pitch_A, 2 * aperture_invA))
+    lost = middle_origin(untransferred(ctf, pitch_A, 2 * aperture_invA))
     shade = np.where(lost, 1.0, np.nan)
     axes.imshow(shade, cmap=ListedColormap([figures.BLUE]), extent=(x0, x1, y1, y0), alpha=0.38, vmin=0, vmax=1)
     for factor, style in ((1, "--"), (2, "-")):

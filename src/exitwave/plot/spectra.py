@@ -21,6 +21,19 @@ def full_plane(half: np.ndarray, columns: int) -> np.ndarray:
     return np.concatenate([half, mirrored], axis=1)
 
 
+def middle_origin(plane: np.ndarray) -> np.ndarray:
+    """A corner-origin plane (..., y, x) as it is shown, its origin in the middle."""
+    return np.fft.fftshift(plane, axes=(-2, -1))
+
+
+def log_spectrum(image: np.ndarray) -> np.ndarray:
+    """log10 |FFT| (y, x) of an image about its mean under a Hann window, the origin in the middle."""
+    ny, nx = image.shape
+    window = np.hanning(ny)[:, None] * np.hanning(nx)[None, :]
+    made: np.ndarray = np.log10(np.abs(middle_origin(np.fft.fft2((image - image.mean()) * window))) + 1e-30)
+    return made
+
+
 def frequency(shape: tuple[int, int], pitch_A: tuple[float, float]) -> np.ndarray:
     """|q| in 1/A of a corner-origin plane."""
     qy, qx = (np.fft.fftfreq(n, pitch) for n, pitch in zip(shape, pitch_A, strict=True))

@@ -9,7 +9,7 @@ from exitwave.core.errors import InputError
 from exitwave.live.page.quick import Quick, totals_of
 from exitwave.live.page.scene import Scene, counted_by, detector_mask, phase_view
 from exitwave.live.page.settings import Settings
-from exitwave.plot.spectra import full_plane, radial, untransferred
+from exitwave.plot.spectra import full_plane, log_spectrum, middle_origin, radial, untransferred
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import DirectImage
 from exitwave.recon.live import CubeState
@@ -115,8 +115,7 @@ def spectrum(picture: Picture) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     image = picture.arrays["image"].astype(np.float64)
     pitch = picture.header["pitch_A"]
     ny, nx = image.shape
-    window = np.hanning(ny)[:, None] * np.hanning(nx)[None, :]
-    size = np.log10(np.abs(np.fft.fftshift(np.fft.fft2((image - image.mean()) * window))) + 1e-30)
+    size = log_spectrum(image)
     low, high = np.percentile(size, (5, 99.9))
     levels = np.clip((size - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
     header: dict[str, Any] = {"step_invA": [1 / (ny * pitch[0]), 1 / (nx * pitch[1])]}
@@ -124,7 +123,7 @@ def spectrum(picture: Picture) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     made = picture.image
     if made is not None and picture.header["view"] == "phase":
         transfer, edge = full_plane(made.ctf.numpy(), nx), picture.header["aperture_invA"]
-        arrays["lost"] = np.packbits(np.fft.fftshift(untransferred(transfer, made.pitch_A, 2 * edge)))
+        arrays["lost"] = np.packbits(middle_origin(untransferred(transfer, made.pitch_A, 2 * edge)))
         header |= {"aperture_invA": edge}
         arrays |= _curves(made, transfer, edge, header)
     return header, arrays

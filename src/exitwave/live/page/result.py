@@ -17,6 +17,7 @@ from exitwave.io.results import Result
 from exitwave.live.page.picture import Picture, spectrum
 from exitwave.live.page.settings import Change, Command, Settings, changed
 from exitwave.live.page.wire import packed
+from exitwave.plot.spectra import middle_origin
 from exitwave.recon.direct.image import DirectImage
 
 HALVES = ("half_a", "half_b")
@@ -109,7 +110,7 @@ def picture_of(result: Result, plane: Plane) -> Picture:
     """A plane as the page draws it: a complex one as a wave, a Fourier plane with its zero in the middle, of a stack the layer in the middle."""
     array = plane.array[len(plane.array) // 2] if plane.depth_A else plane.array
     if plane.pitch_unit == "1/A":
-        array = np.fft.fftshift(array)
+        array = middle_origin(array)
     header: dict[str, Any] = {"reached": 1.0, "scan": list(array.shape), "pitch_A": [float(p) for p in plane.pitch], "pitch_unit": plane.pitch_unit,
                               "unit": plane.unit, "title": plane.title or plane.name, "sigma": 0.0,
                               "view": "wave" if np.iscomplexobj(array) else "plane"}
