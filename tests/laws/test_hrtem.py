@@ -105,6 +105,14 @@ def test_no_electron_is_lost_without_an_aperture(lens):
     assert stopped.mean() < 0.99
 
 
+def test_the_coarser_grid_behind_an_aperture_changes_nothing(monkeypatch):
+    wave, lens = wave_of(some_phase(0.7)), replace(FOCUSED, focal_spread_A=30.0, divergence_mrad=0.2, aperture_mrad=9.0)
+    quick = lens_image(wave, GRID, BEAM, lens)
+    monkeypatch.setattr("exitwave.simulate.hrtem._enough", lambda grid, beam, lens: grid)
+    assert torch.allclose(quick, lens_image(wave, GRID, BEAM, lens), rtol=0, atol=1e-12)
+    assert quick.std() > 0.05
+
+
 def test_focal_series_is_propagation_in_free_space():
     wave = wave_of(some_phase(0.6))
     moved = ifft2(fresnel(GRID, BEAM, 130.0, band_limit=None, dtype=torch.complex128) * fft2(wave))

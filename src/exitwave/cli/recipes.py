@@ -39,6 +39,8 @@ from exitwave.recon.iterative.options import PTYCHO_MEANING, PtychoOptions
 from exitwave.recon.options import CALIBRATE_MEANING, FUSE_MEANING, RECONSTRUCT_MEANING, CalibrateOptions, FuseOptions, ReconstructOptions
 from exitwave.simulate.recipe import MEANING as SIMULATE_MEANING
 from exitwave.simulate.recipe import FourDRecipe
+from exitwave.simulate.tem import MEANING as TEM_MEANING
+from exitwave.simulate.tem import TemRecipe
 
 __all__ = ["MEANING", "calibration_yaml", "checked_for", "document_in", "kinds", "loaded", "made", "read_calibration", "write_text"]
 
@@ -58,6 +60,7 @@ def kinds() -> Mapping[str, Kind]:
     simulate = model_of(FourDRecipe, SIMULATE_MEANING)
     rows: tuple[tuple[str, str, str, type[RecipeModel], type | None], ...] = (
         ("simulate", "4D-STEM counts of a specimen that need not exist.", "simulate THIS -o SCAN.h5", simulate, FourDRecipe),
+        ("tem", "TEM images of a specimen that need not exist.", "simulate tem THIS -o IMAGES.h5", model_of(TemRecipe, TEM_MEANING), TemRecipe),
         ("calibrate", "Measuring the instrument from a scan.", "calibrate SCAN --recipe THIS -o CALIBRATION.yaml", calibrate, CalibrateOptions),
         ("reconstruct", "A phase image of a scan.", "reconstruct SCAN --recipe THIS -o OUT.h5", reconstruct, ReconstructOptions),
         ("ptycho", "An iterative fit of phase and probe.", "reconstruct SCAN --method ptycho --recipe THIS -o OUT.h5", ptycho, PtychoOptions),

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -15,20 +15,28 @@ from exitwave.io import read_about
 from exitwave.io.recipes import Document, record_of
 from exitwave.simulate import FourDRecipe, experiment_of, write_fourd
 
+R = TypeVar("R")
+
 
 def recipe_from(specimen: str, changes: Mapping[str, Any], sets: Sequence[str] = ()) -> FourDRecipe:
+    """The recipe of a 4D-STEM scan, as `recipe_of_kind`."""
+    return recipe_of_kind("simulate", FourDRecipe, specimen, changes, sets)
+
+
+def recipe_of_kind(kind: str, record: type[R], specimen: str, changes: Mapping[str, Any], sets: Sequence[str] = ()) -> R:
     """A recipe from a YAML file or the name of a specimen, with `--set` values on top of it and flags on top of those.
 
     Raises:
         InputError: an unknown key (with a suggestion), a value of the wrong kind, an unknown aberration, another kind of recipe.
     """
-    from_file = specimen.lower().endswith((".yaml", ".yml"))
+    results = () if kind == "simulate" else (".h5", ".hdf5", ".nxs")  # a result carries its recipe, a 4D scan is no result
+    from_file = specimen.lower().endswith((".yaml", ".yml", *results))
     document = document_in(specimen) if from_file else Document(tree={"specimen": specimen}, lines={}, what="the recipe")
     typed = {name: value for name, value in changes.items() if value is not None and name != "aberration"}
     if changes.get("aberration"):
         typed["aberrations"] = _terms(changes["aberration"])
-    recipe = checked_for(document, ("simulate",), sets, default="simulate", flags=typed)
-    return record_of(FourDRecipe, recipe.values)
+    recipe = checked_for(document, (kind,), sets, default=kind, flags=typed)
+    return record_of(record, recipe.values)
 
 
 def _terms(given: Sequence[tuple[str, float]]) -> dict[str, float]:

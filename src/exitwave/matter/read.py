@@ -40,7 +40,7 @@ def load(path: str | Path, u_iso_A2: dict[str, float] | float | None = None, vac
     A file without a cell (a molecule, a particle) gets a box `vacuum_A` larger than the atoms on each side.
 
     Raises:
-        InputError: no such file, a cell that is not orthogonal, values that are not finite.
+        InputError: no such file, a cell that is not orthogonal, values that are not finite, a LAMMPS dump without elements.
         FormatError: a file that ASE cannot read, or one without atoms.
     """
     from ase.io import read
@@ -51,6 +51,7 @@ def load(path: str | Path, u_iso_A2: dict[str, float] | float | None = None, vac
         raise InputError("there is no such structure file", got=str(path), remedy="check the path, or name a built-in specimen")
     if file.stat().st_size == 0:
         raise FormatError("this structure file is empty", got=file.name)
+    _refuse_bare_types(file)
     try:
         atoms: Any = read(file, index=-1)
     except UnknownFileTypeError as error:
@@ -66,6 +67,18 @@ def load(path: str | Path, u_iso_A2: dict[str, float] | float | None = None, vac
         atoms.cell = None
         atoms.center(vacuum=vacuum_A)
     return from_ase(atoms, u_iso_A2)
+
+
+def _refuse_bare_types(file: Path) -> None:
+    """ASE takes the type numbers of a LAMMPS dump without an element column for atomic numbers: silicon would be hydrogen."""
+    with file.open("rb") as stream:
+        head = stream.read(4096)
+    if not head.startswith(b"ITEM:"):
+        return
+    columns = next((line.split()[2:] for line in head.splitlines() if line.startswith(b"ITEM: ATOMS")), None)
+    if columns is not None and not {b"element", b"mass"} & set(columns):
+        raise InputError("this LAMMPS dump does not say which elements its types are", expected="a column element",
+                         got=" ".join(c.decode("ascii", "replace") for c in columns), remedy="dump_modify ID element Si O ... writes it")
 
 
 def _upright(atoms: Any) -> np.ndarray:

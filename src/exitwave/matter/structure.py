@@ -89,7 +89,7 @@ def grid_for(given: Structure, pitch_A: float) -> Grid:
     if not 0 < pitch_A < float("inf"):
         raise InputError("the pitch of a grid must be positive", got=pitch_A)
     x, y = given.cell_A[:2]
-    ny, nx = _fast_length(y / pitch_A), _fast_length(x / pitch_A)
+    ny, nx = fast_length(y / pitch_A), fast_length(x / pitch_A)
     return Grid(shape=(ny, nx), pitch_A=(y / ny, x / nx))
 
 
@@ -112,7 +112,8 @@ def _check_lengths(*columns: Tensor) -> None:
         raise InputError("the columns of a structure differ in length", expected=f"{lengths[0]} atoms everywhere", got=lengths)
 
 
-def _fast_length(at_least: float) -> int:
+def fast_length(at_least: float) -> int:
+    """The smallest whole number from `at_least` on whose factors are 2, 3 and 5."""
     n = max(1, -int(-(at_least - 1e-9) // 1))
     while True:
         rest = n

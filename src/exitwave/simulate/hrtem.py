@@ -12,7 +12,8 @@ from torch import Tensor
 from exitwave.core import Beam, Grid
 from exitwave.core.aberrations import Aberrations
 from exitwave.core.errors import MemoryBudgetError
-from exitwave.core.fft import cis, fft2, ifft2, real_dtype
+from exitwave.core.fft import cis, crop_spectrum, fft2, ifft2, pad_spectrum, real_dtype
+from exitwave.matter.structure import fast_length
 from exitwave.optics import chi_rad, shift_A, soft_disk
 from exitwave.wave import Lens
 
@@ -39,12 +40,15 @@ def lens_image(exit_wave: Complex[Tensor, "*b y x"], grid: Grid, beam: Beam, len
     if coherence == "quasi":
         wave = lens(exit_wave, grid, beam)
         return wave.real**2 + wave.imag**2
-    spectrum = fft2(exit_wave)
-    total = torch.zeros(exit_wave.shape, dtype=real_dtype(exit_wave.dtype), device=exit_wave.device)
-    for weight, defocus, qy, qx in coherence_nodes(grid, beam, lens, band_limit):
-        wave = ifft2(spectrum * _transfer(grid, beam, lens, defocus, (qy, qx), exit_wave.dtype))
+    nodes = coherence_nodes(grid, beam, lens, band_limit)
+    coarse = _enough(grid, beam, lens)
+    scale = sqrt(coarse.shape[0] * coarse.shape[1] / (grid.shape[0] * grid.shape[1]))
+    spectrum = crop_spectrum(fft2(exit_wave), coarse.shape) * scale
+    total = torch.zeros(spectrum.shape, dtype=real_dtype(exit_wave.dtype), device=exit_wave.device)
+    for weight, defocus, qy, qx in nodes:
+        wave = ifft2(spectrum * _transfer(coarse, beam, lens, defocus, (qy, qx), exit_wave.dtype))
         total = total + weight * (wave.real**2 + wave.imag**2)
-    return total
+    return total if coarse.shape == grid.shape else ifft2(pad_spectrum(fft2(total), grid.shape)).real / scale
 
 
 def refocused(lens: Lens, by_A: float) -> Lens:
@@ -109,6 +113,15 @@ def coherence_nodes(grid: Grid, beam: Beam, lens: Lens, band_limit: float = 2 / 
     kept = table[np.cumsum(table[:, 0]) > ERROR] if count > 1 else table
     kept[:, 0] /= kept[:, 0].sum()
     return kept.tolist()  # type: ignore[no-any-return]
+
+
+def _enough(grid: Grid, beam: Beam, lens: Lens) -> Grid:
+    """The coarsest even grid of the same field that holds twice the frequencies inside the aperture, hence their intensity without aliases."""
+    if lens.aperture_mrad is None:
+        return grid
+    edge = 1e-3 * (lens.aperture_mrad + REACH * lens.divergence_mrad) / beam.wavelength_A
+    sides = [min(n, 2 * fast_length(2 * edge * length + 3)) for n, length in zip(grid.shape, grid.extent_A, strict=True)]
+    return Grid(shape=(sides[0], sides[1]), pitch_A=(grid.extent_A[0] / sides[0], grid.extent_A[1] / sides[1]))
 
 
 def _transfer(grid: Grid, beam: Beam, lens: Lens, defocus_A: float, q_invA: tuple[float, float], dtype: torch.dtype) -> Complex[Tensor, "y x"]:

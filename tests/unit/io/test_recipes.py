@@ -104,7 +104,7 @@ def test_a_recipe_reads_back_equal_and_its_text_is_the_same(
     assert stored.values == values
 
 
-@pytest.mark.parametrize("kind", ["simulate", "calibrate", "reconstruct", "fuse", "calibration"])
+@pytest.mark.parametrize("kind", ["simulate", "tem", "calibrate", "reconstruct", "fuse", "calibration"])
 def test_a_template_names_every_key_and_is_right_once_filled_in(kind: str) -> None:
     model, text = kinds()[kind].model, template_text(kinds()[kind])
     tree = yaml.safe_load(text)

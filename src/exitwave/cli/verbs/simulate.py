@@ -1,11 +1,26 @@
 """exitwave simulate: counts of a specimen that need not exist."""
 
+from importlib import import_module
+from typing import Any, ClassVar
+
 import click
 
 from exitwave.cli.options import Energy, Named, Output, Step, Unit, Whole, device_option, force_option, json_option, set_option, work_options
 
 
-@click.command(name="simulate")
+class Simulate(click.Command):
+    """4D-STEM unless the first word names another measurement, each in a module of its own."""
+
+    OTHERS: ClassVar[tuple[str, ...]] = ("tem",)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+        if args and args[0] in self.OTHERS:
+            other: click.Command = import_module(f"exitwave.cli.verbs.simulate_{args[0]}").command
+            return other.make_context(f"{info_name} {args[0]}", args[1:], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+
+@click.command(name="simulate", cls=Simulate)
 @click.argument("specimen", metavar="RECIPE.yaml | STRUCTURE | NAME")
 @click.option("--output", "-o", required=True, type=Output("result"), help="HDF5 scan, or a Zarr folder where it ends in .zarr.")
 @click.option("--energy-eV", "energy_eV", type=Energy(), help='Beam energy, e.g. "300 kV".')
@@ -44,7 +59,7 @@ def command(
 ) -> None:
     """4D-STEM counts of a built-in specimen (graphene, MoS2, Si, SrTiO3, Au-nanoparticle), a structure file or a YAML recipe.
 
-    The truth (the projected phase) rides along in /truth. Flags override --set, --set overrides the recipe.
+    The truth (the projected phase) rides along in /truth. Flags override --set, --set overrides the recipe. TEM images: exitwave simulate tem --help.
 
     \b
     Example:
