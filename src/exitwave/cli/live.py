@@ -16,13 +16,13 @@ from exitwave.cli.asked import Known
 from exitwave.cli.live_log import PHASE, Log, quantity
 from exitwave.cli.live_source import Source, StreamFlags, input_told, recorder_of, source_of
 from exitwave.cli.saving import picture, save_direct, title_of
-from exitwave.cli.session import Outputs, emit, layered, overridden
+from exitwave.cli.session import Outputs, emit
 from exitwave.cli.told import Making, threads
 from exitwave.cli.words import reach_in_words
 from exitwave.cli.work import Reconstructed, recipe_of, require
 from exitwave.core import InputError, record
 from exitwave.core.seeds import DEFAULT_SEED
-from exitwave.data import Calibration, Dataset4D, Quantity, calibration_from_json
+from exitwave.data import Calibration, Dataset4D, calibration_from_json
 from exitwave.io.nxem import Facts
 from exitwave.io.provenance import InputFile
 from exitwave.io.streams import Recorder
@@ -64,10 +64,8 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
         file: Mapping[str, Any]) -> int:
     """Watch to the end; the exit status."""
     source = source_of(where, flags, file)
-    _check_apart(source, w)
-    known = overridden(layered(source.calibration, beside.calibration), **optics)
-    if flags.electrons:
-        known = replace(known, counts_per_electron=Quantity(value=1.0, source="measured"))
+    check_apart(source, (w.recording, w.outputs.result, w.outputs.png, w.outputs.tiff))
+    known = known_of(source, beside, flags, optics)
     mask = beside.alive(source.shape[2:])
     alive = source.alive if mask is None else mask if source.alive is None else mask & source.alive
     require(known, options.method)
@@ -95,19 +93,6 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
     if flags.share[1] > 1:
         return _save_part(ended, recipe, flags, source, w)
     return _finish(ended, recipe, known, optics_of_scan, accumulator, input_told(source, w.recording, w.making.hashed), source.name, w)
-
-
-def _check_apart(source: Source, w: Watching) -> None:
-    """Refuse an output that is the source, and a recording of frames.
-
-    Raises:
-        InputError: naming it.
-    """
-    if w.recording is not None and not source.sends_events:
-        raise InputError("a recording holds events, and this source sends frames", got=source.name, remedy="leave out --record")
-    for path in (w.recording, w.outputs.result, w.outputs.png, w.outputs.tiff):
-        if path and source.path and os.path.exists(path) and os.path.samefile(path, source.path):
-            raise InputError(f"{path} is what is read", remedy="name another output")
 
 
 def chosen(g: Geometry, options: ReconstructOptions, w: Watching, events_per_s: float) -> Choice:

@@ -14,22 +14,23 @@ from typing import Any
 import click
 
 from exitwave.cli.asked import Known, given
-from exitwave.cli.live_source import Source, StreamFlags, input_told, source_of
+from exitwave.cli.live_source import Source, StreamFlags, check_apart, input_told, known_of, recorder_of, source_of
 from exitwave.cli.reconstruct import WANTED
 from exitwave.cli.saving import save_direct
-from exitwave.cli.session import Outputs, layered, overridden
+from exitwave.cli.session import Outputs
 from exitwave.cli.told import Making
 from exitwave.cli.work import Reconstructed, recipe_of
 from exitwave.core import InputError, record
 from exitwave.core.aberrations import focus_in_words
 from exitwave.data import Dataset4D
 from exitwave.io.nxem import Facts
-from exitwave.io.streams import Packing, Recorder
+from exitwave.io.streams import Recorder
 from exitwave.live import Microscope, paced
 from exitwave.live.page import Command, Doing, Scene, Session, Settings, Snapshot, guard_of, scene_of, settings_for
 from exitwave.live.page.demo import Simulated
 from exitwave.live.page.demo import known as demo_known
 from exitwave.live.page.feed import whole_rows
+from exitwave.live.page.guard import EVERY
 from exitwave.live.page.result import browsed, is_result
 from exitwave.live.page.scene import MOVED, calibration_at
 from exitwave.recon.calibrate import calibrate
@@ -43,7 +44,8 @@ LEAST_ROWS = 16
 
 @record
 class Serving:
-    """Where the page is served, whether a browser is opened, the folder that its buttons save to, and a recording from the beginning on."""
+    """Where the page is served, whether a browser is opened, the folder that its buttons save to, and a recording from the beginning on
+    (which replaces a file with `force`)."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -51,6 +53,7 @@ class Serving:
     browser: bool = True
     folder: str = "."
     recording: str | None = None
+    force: bool = False
 
 
 def refused(headless: Mapping[str, Any], share: tuple[int, int]) -> None:
@@ -84,11 +87,13 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
     if is_result(where):
         return _serve(browsed(where), server_of, serving)
     source = demo_source(flags) if where == DEMO else source_of(where, flags, file)
-    known = overridden(layered(source.calibration, beside.calibration), **optics)
+    check_apart(source, (serving.recording,))
+    known = known_of(source, beside, flags, optics)
     mask = beside.alive(source.shape[2:])
     alive = source.alive if mask is None else mask if source.alive is None else mask & source.alive
     scene = scene_of(known, source.shape, alive, budget)
-    session = Session(scene, settings_for(scene, options.method, options.upsample), doing_of(source, where, flags, file, serving, budget, making),
+    doing = doing_of(source, scene, where, flags, file, serving, budget, making)
+    session = Session(scene, settings_for(scene, options.method, options.upsample), doing,
                       where if where != DEMO else "demo: a gold particle on carbon, simulated")
     if serving.recording:
         session.do(Command(name="record"))
@@ -120,7 +125,8 @@ def demo_source(flags: StreamFlags, frames: Simulated | None = None) -> Source:
                   columns={"time_ns": "<i8"})
 
 
-def doing_of(source: Source, where: str, flags: StreamFlags, file: Mapping[str, Any], serving: Serving, budget: int, making: Making) -> Doing:
+def doing_of(source: Source, scene: Scene, where: str, flags: StreamFlags, file: Mapping[str, Any], serving: Serving, budget: int,
+             making: Making) -> Doing:
     """What the buttons do with this source."""
     first, asked_for = [source.stream], [serving.recording] if serving.recording else []
 
@@ -130,9 +136,9 @@ def doing_of(source: Source, where: str, flags: StreamFlags, file: Mapping[str, 
         return (demo_source(flags) if where == DEMO else source_of(where, flags, file)).stream
 
     def recorded() -> tuple[Recorder, Callable[[bool], None], str]:
+        force = serving.force and bool(asked_for)  # of the file that was named alone
         path = asked_for.pop() if asked_for else _named(serving.folder, "events", ".ewe")
-        recorder = Recorder(path, Packing(frame=source.shape[2:], scan=source.shape[:2], columns=source.columns, energy="",
-                                          calibration=source.calibration.as_json()))
+        recorder = recorder_of(path, source, scene.calibration, scene.alive, force)
         return recorder, lambda complete: recorder.close() if complete else recorder.end(), path
 
     save = partial(save_snapshot, source=source, folder=serving.folder, budget=budget, making=making)
@@ -200,6 +206,9 @@ def _named(folder: str, what: str, suffix: str) -> str:
 
 
 def _shown(host: str) -> str:
+    """The host as an address has it: for all addresses of the machine its name."""
+    if host in EVERY:
+        return socket.gethostname()
     return f"[{host}]" if ":" in host else host
 
 

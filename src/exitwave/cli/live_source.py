@@ -1,14 +1,16 @@
 """Where a stream comes from: an address, a file of events, or a scan that is replayed."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 import exitwave.io
+from exitwave.cli.asked import Known
 from exitwave.cli.corrections import Asked, tables_of
+from exitwave.cli.session import layered, overridden
 from exitwave.core import InputError, record
 from exitwave.data import Calibration, LiveStream, Quantity, calibration_from_json
 from exitwave.diffraction import CountingRule, ElectronStream, thresholds_of
@@ -119,6 +121,26 @@ def recorder_of(path: str, source: Source, known: Calibration, alive: np.ndarray
     dead = () if alive is None else tuple((int(y), int(x)) for y, x in np.argwhere(~alive))
     return Recorder(path, Packing(frame=source.shape[2:], scan=source.shape[:2], columns=source.columns, energy=source.energy,
                                   calibration=known.as_json(), dead_px=dead), force=force)
+
+
+def known_of(source: Source, beside: Known, flags: StreamFlags, optics: Mapping[str, Any]) -> Calibration:
+    """What is known of a scan: the source's word, a recipe's and the flags' over it. Electrons that are counted are one each, whatever the frames'
+    counts were."""
+    known = overridden(layered(source.calibration, beside.calibration), **optics)
+    return replace(known, counts_per_electron=Quantity(value=1.0, source="measured")) if flags.electrons else known
+
+
+def check_apart(source: Source, outputs: Sequence[str | None]) -> None:
+    """Refuse outputs, the recording first, of which one is the source, and a recording of frames.
+
+    Raises:
+        InputError: naming it.
+    """
+    if outputs[0] is not None and not source.sends_events:
+        raise InputError("a recording holds events, and this source sends frames", got=source.name, remedy="leave out --record")
+    for path in outputs:
+        if path and source.path and os.path.exists(path) and os.path.samefile(path, source.path):
+            raise InputError(f"{path} is what is read", remedy="name another output")
 
 
 def _order(flags: StreamFlags) -> FrameScan:

@@ -2,22 +2,28 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from exitwave.cli.asked import Known
+from exitwave.cli.live_page import Serving, doing_of
+from exitwave.cli.live_source import Source, StreamFlags, check_apart, known_of, source_of
+from exitwave.cli.told import Making
 from exitwave.core.errors import CalibrationError, InputError
 from exitwave.data import EventChunk, FrameChunk
 from exitwave.io.streams import Packing, Recorder, open_events
-from exitwave.live.page import Change, Command, scene_of, settings_for
+from exitwave.io.streams.packed_stream import PackedFile
+from exitwave.live.page import Change, Command, Session, scene_of, settings_for
 from exitwave.live.page.feed import Switch, whole_rows
 from exitwave.live.page.picture import detected, pattern, pictured, spectrum
 from exitwave.live.page.scene import calibration_at, detector_mask
 from exitwave.recon.direct.dense import reconstruct
 from exitwave.recon.direct.geometry import geometry
 from exitwave.recon.live import CubeState, ended
-from tests.unit.live.page_scan import CALIBRATION, SHAPE, Scan, counts, scene, session, until
+from tests.unit.live.page_scan import CALIBRATION, SHAPE, Scan, counts, scene, session, told, until
 
 
 class Frames:
@@ -175,14 +181,64 @@ def test_saving_tells_where_and_says_what_fails(tmp_path: Path) -> None:
             page.do(Command(name="record"))
 
 
+def opening(recorder: Recorder) -> Any:
+    return lambda: (recorder, lambda complete: recorder.close() if complete else recorder.end(), recorder.path)
+
+
 def test_a_recording_is_switched_on_and_off(tmp_path: Path) -> None:
-    switch, path = Switch(), tmp_path / "part.ewe"
+    said: list[str] = []
+    switch, path = Switch(said.append), tmp_path / "part.ewe"
     chunks = [EventChunk(position=np.arange(n, n + 5, dtype=np.int32), pixel=np.arange(5, dtype=np.int32)) for n in (0, 10, 20)]
     recorder = Recorder(path, Packing(frame=(3, 4), scan=(6, 7), columns={}))
     switch.write(chunks[0])
-    switch.on(recorder, lambda complete: recorder.close() if complete else recorder.end(), str(path))
+    switch.on(opening(recorder))
     switch.write(chunks[1])
+    with pytest.raises(InputError, match="already recording"):
+        switch.on(lambda: pytest.fail("a second file was opened"))
     assert switch.off(complete=True) == f"recorded to {path}"
     switch.write(chunks[2])
     kept = np.concatenate([chunk.position for chunk in open_events(str(path)).chunks()])
     assert np.array_equal(kept, chunks[1].position)
+
+    switch.on(opening(Recorder(tmp_path / "fails.ewe", Packing(frame=(3, 4), scan=(6, 7), columns={"time_ns": "<i8"}))))
+    switch.write(chunks[0])
+    switch.flush()  # events without the time that the file promises
+    assert len(said) == 1 and "time_ns" in said[0] and switch.where == ""
+    again = Recorder(tmp_path / "again.ewe", Packing(frame=(3, 4), scan=(6, 7), columns={}))
+    switch.on(opening(again))
+    switch.write(chunks[2])
+    assert switch.off(complete=False) == f"recorded to {again.path}" and again.events == 5 and len(said) == 1
+
+
+def test_what_the_page_records_says_what_is_known_and_ends_with_its_scan(tmp_path: Path) -> None:
+    columns = {"energy": "<u2"}
+    source, taken = tmp_path / "source.ewe", tmp_path / "taken.ewe"
+    with Recorder(source, Packing(frame=SHAPE[2:], scan=SHAPE[:2], columns=columns, energy="keV", dead_px=((2, 3),))) as recorder:
+        recorder.write(EventChunk(position=np.arange(5, dtype=np.int32), pixel=np.arange(5, dtype=np.int32), energy=np.ones(5, np.uint16)))
+    taken.write_bytes(b"something older")
+    flags, place = StreamFlags(), replace(scene(), alive=np.arange(90).reshape(9, 10) != 23)
+    opened = source_of(str(source), flags, {})
+    check_apart(opened, (str(taken),))
+    with pytest.raises(InputError, match="is what is read"):
+        check_apart(opened, (str(source),))
+    doing = doing_of(opened, place, str(source), flags, {}, Serving(recording=str(taken), force=True, folder=str(tmp_path)), 2**28, Making())
+    page = Session(place, settings_for(place, "ssb", 1), doing, "events")
+    page.do(Command(name="record"))
+    page.open()
+    try:
+        until(lambda: not page._threads["watch"].is_alive())
+    finally:
+        page.close()
+    stream = open_events(str(taken))
+    assert isinstance(stream, PackedFile)
+    assert sum(map(len, stream.chunks())) == 5 and not stream.rejected  # the mark of a complete one
+    assert stream.packing.energy == "keV" and stream.packing.dead_px == ((2, 3),)
+    assert stream.packing.calibration["energy_eV"]["value"] == 200e3
+
+
+def test_electrons_that_are_counted_are_one_each() -> None:
+    frames = Source(stream=Scan(), shape=SHAPE, calibration=CALIBRATION, alive=None, name="a scan", path="", sends_events=True, columns={})
+    beside = Known(calibration=CALIBRATION.updated(counts_per_electron=told(50.0)), dead_px=(), what="a recipe")
+    optics = dict.fromkeys(("energy_eV", "semiangle_mrad", "scan_step_A", "detector_mrad", "rotation_deg", "transpose")) | {"aberration": ()}
+    assert known_of(frames, beside, StreamFlags(electrons=True), optics).counts_per_electron.value == 1.0
+    assert known_of(frames, beside, StreamFlags(), optics).counts_per_electron.value == 50.0

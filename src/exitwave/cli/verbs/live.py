@@ -139,7 +139,7 @@ def command(
         from exitwave.cli import live_page
 
         live_page.refused({"output": output, "png": png, "tiff": tiff, "views": views, "seconds": seconds, "library": library}, stream.share)
-        serving = live_page.Serving(host=host, port=port, token=token, browser=browser, folder=save_to, recording=recording)
+        serving = live_page.Serving(host=host, port=port, token=token, browser=browser, folder=save_to, recording=recording, force=flags.force)
         asked, known = live_page.asked_of(recipe, sets, {"method": method, "upsample": upsample})
         check_outputs(flags.force, recording)
         click.get_current_context().exit(live_page.run(source, asked, known, stream, serving, optics=flags.optics, file=file,

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from exitwave.core.errors import InputError
+from exitwave.core.errors import ExitwaveError, InputError
 from exitwave.data import EventChunk, LiveStream
 from exitwave.live.page.scene import Scene
 from exitwave.live.watch import Recording
@@ -61,23 +62,34 @@ class Stopped:
 
 
 class Switch:
-    """A recording that is switched on and off while the stream runs."""
+    """A recording that is switched on and off while the stream runs. One that fails is over, and `failed` is told the sentence: the next is another.
+    `events` counts all that passed, recorded or not."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[str], None]) -> None:
         self._lock = threading.Lock()
         self._to: Recording | None = None
         self._close: Callable[[bool], None] = lambda complete: None
+        self._failed = failed
         self.where, self.events = "", 0
 
-    def on(self, to: Recording, close: Callable[[bool], None], where: str) -> str:
+    def on(self, opened: Callable[[], tuple[Recording, Callable[[bool], None], str]]) -> str:
+        """Record to what `opened` gives.
+
+        Raises:
+            InputError: there is a recording already, and `opened` is not called; or as `opened`.
+        """
         with self._lock:
             if self._to is not None:
-                close(False)
                 raise InputError(f"already recording to {self.where}")
-            self._to, self._close, self.where = to, close, where
-        return f"recording to {where}"
+            self._to, self._close, self.where = opened()
+            return f"recording to {self.where}"
 
     def off(self, complete: bool) -> str:
+        """End it, with the mark of a `complete` one or without. A sentence, "" where there is none.
+
+        Raises:
+            InputError: what the disk refused; the recording is over.
+        """
         with self._lock:
             if self._to is None:
                 return ""
@@ -86,15 +98,24 @@ class Switch:
         return f"recorded to {where}"
 
     def write(self, chunk: EventChunk) -> None:
-        with self._lock:
-            self.events += len(chunk)
-            if self._to is not None:
-                self._to.write(chunk)
+        self.events += len(chunk)
+        self._try(lambda to: to.write(chunk))
 
     def flush(self) -> None:
+        self._try(lambda to: to.flush())
+
+    def _try(self, work: Callable[[Recording], None]) -> None:
+        words = ""
         with self._lock:
-            if self._to is not None:
-                self._to.flush()
+            try:
+                if self._to is not None:
+                    work(self._to)
+            except ExitwaveError as error:
+                words, self._to, self.where = str(error), None, ""
+                with suppress(ExitwaveError):
+                    self._close(False)
+        if words:
+            self._failed(words)
 
 
 def whole_rows(state: CubeState, scene: Scene) -> int:

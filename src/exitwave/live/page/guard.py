@@ -4,21 +4,25 @@ import hmac
 import ipaddress
 from collections.abc import Mapping
 from secrets import token_urlsafe
+from socket import gethostname
 
 from exitwave.core import record
 from exitwave.core.errors import InputError
 
 SHORTEST = 16  # characters of a token that a person chooses
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
+EVERY = ("0.0.0.0", "::")  # all addresses of a machine, none of which a browser is given
 
 
 @record
 class Guard:
     """`token` opens the page; `hosts` are the values of the Host header that are answered, the port included: a page elsewhere whose name was
-    turned to this machine (DNS rebinding) sends another one."""
+    turned to this machine (DNS rebinding) sends another one. `any_address`: an address in numbers with the same port is answered too, which no
+    name can be turned to."""
 
     token: str
     hosts: tuple[str, ...]
+    any_address: bool = False
 
     @property
     def cookie(self) -> str:
@@ -31,7 +35,10 @@ class Guard:
 
     def answers(self, headers: Mapping[str, str]) -> bool:
         """Whether a request is for this server by a name of its own."""
-        return headers.get("host", "").lower() in self.hosts
+        host = headers.get("host", "").lower()
+        host = host if ":" in host.rpartition("]")[2] else f"{host}:80"  # browsers leave the port of http out
+        name, _, port = host.rpartition(":")
+        return host in self.hosts or (self.any_address and port == self.hosts[0].rpartition(":")[2] and _is_address(name.strip("[]")))
 
     def same_origin(self, headers: Mapping[str, str]) -> bool:
         """Whether the page that asks is this server's. Browsers always send an Origin with a websocket; programs without one need the token itself
@@ -65,8 +72,17 @@ def guard_of(host: str, port: int, token: str | None) -> Guard:
     elif len(token) < SHORTEST or not all(c.isascii() and (c.isalnum() or c in "-_.~") for c in token):
         raise InputError("this token is too easy to guess or does not fit into an address", expected=f"{SHORTEST} or more letters, digits, - _ . ~",
                          got=f"{len(token)} characters")
-    names = LOCAL if loopback(host) else (*LOCAL, host.lower() if ":" not in host else f"[{host.lower()}]")
-    return Guard(token=token, hosts=tuple(f"{name}:{port}" for name in names))
+    every = host in EVERY
+    more = (gethostname().lower(),) if every else () if loopback(host) else (host.lower() if ":" not in host else f"[{host.lower()}]",)
+    return Guard(token=token, hosts=tuple(f"{name}:{port}" for name in (*LOCAL, *more)), any_address=every)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def loopback(host: str) -> bool:

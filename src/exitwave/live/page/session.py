@@ -78,7 +78,7 @@ class Session:
         self._shown: Picture | None = None
         self._costs = {"render_s": 0.0, "side_s": 0.0}
         self._stop, self._quick = threading.Event(), Quick()
-        self._recording = Switch()
+        self._recording = Switch(lambda words: self._say(f"the recording is over: {words}"))
         self._busy = ""
         self._threads: dict[str, threading.Thread] = {}
 
@@ -103,7 +103,8 @@ class Session:
             self._lock.notify_all()
         for thread in list(self._threads.values()):
             thread.join(timeout=5.0)
-        self._recording.off(complete=False)
+        with suppress(ExitwaveError):
+            self._recording.off(complete=False)
 
     @property
     def told(self) -> Mapping[str, Any]:
@@ -148,7 +149,7 @@ class Session:
             return self._recording.off(complete=True)
         if self.doing.record is None:
             raise InputError("a recording holds events, and this source sends frames")
-        return self._recording.on(*self.doing.record())
+        return self._recording.on(self.doing.record)
 
     def _begin(self, name: str, work: Callable[[], str]) -> str:
         if self._busy:
@@ -204,6 +205,7 @@ class Session:
     def _finished(self, made: Ended) -> None:
         status = "stopped" if made.status == "complete" and self._stop.is_set() else made.status
         state = made.states[COUNTS]
+        self._recorded(status == "complete")
         with self._lock:
             if made.events or made.frames:
                 self._state, self._fresh = ended(state) if status == "complete" else state, True
@@ -211,6 +213,15 @@ class Session:
                            "rejected": {why: n for why, n in made.rejected.items() if why not in EARLY}}
             self._lock.notify_all()
         self._became(status, "it ended in the middle, without saying so" if made.because in EARLY else made.because)
+
+    def _recorded(self, complete: bool) -> None:
+        """A recording ends with its scan: the next one would be added on top of it."""
+        try:
+            words = self._recording.off(complete)
+        except ExitwaveError as error:
+            words = f"the recording is over: {error}"
+        if words:
+            self._say(words)
 
     def _looked(self, look: Look) -> None:
         """Hand a look to the thread that renders, and wait until it takes it: no copy is made that nobody sees."""
