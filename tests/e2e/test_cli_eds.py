@@ -107,6 +107,18 @@ def test_lines_that_overlap_say_so(folder: Path, capsys: pytest.CaptureFixture[s
     assert oxygen[1]["sigma"] > 1.01 * oxygen[0]["sigma"] and abs(oxygen[1]["value"] / oxygen[0]["value"] - 1) < 0.05
 
 
+def test_a_profile_draws_every_element() -> None:
+    """Seven elements, more than there are colours."""
+    from exitwave.plot.eds import EdsView, eds_figure
+
+    names, at = ("O", "Mg", "Al", "Si", "Ca", "Ti", "Fe"), np.full((1, 3, 7), 1 / 7)
+    made = eds_figure(EdsView(title="t", elements=names, atomic=at, sigma=0.1 * at, sigma_counts=0.01 * at, thickness=None, thickness_sigma=None,
+                              pitch_A=None, energies_eV=10.0 * np.arange(300), spectrum=np.ones(300), fitted=None, background=None,
+                              marks=(("O-Ka", 525.0),)))
+    legend = made.subfigs[0].axes[0].get_legend()
+    assert legend is not None and [text.get_text() for text in legend.get_texts()] == list(names)
+
+
 BAD = {
     "no dose": (["zno.hspy", "--lines", "O-Ka,Zn-Ka"], ("zeta needs the electrons per pixel", "--dose-e", "--method cliff-lorimer")),
     "absorption without a thickness": (["zno.hspy", "--lines", "O-Ka,Zn-Ka", "-m", "cliff-lorimer"], ("needs the thickness", "--no-absorption")),
@@ -129,6 +141,9 @@ BAD = {
     "standard without a thickness": (["zno.hspy", *KNOWN, "--standard", "ZnO"], ("thickness and density",)),
     "standard that is no formula": (["zno.hspy", *KNOWN, "--lines-by", "windows", "--standard", "zno", "--thickness-A", "10", "--density-g-cm3", "5"],
                                     ("is no formula",)),
+    "theory without a solid angle": (["zno.hspy", "--lines", "O-Ka,Zn-Ka", "--dose-e", "1e9"], ("solid angle", "--detector", "cliff-lorimer")),
+    "what windows cannot do": (["zno.hspy", *KNOWN, "--lines-by", "windows", "--also", "C"], ("windows know nothing of --also",)),
+    "a thickness that zeta would not use": (["zno.hspy", *KNOWN, "--thickness-A", "900", "--density-g-cm3", "5"], ("finds the thickness itself",)),
     "no positive dose": (["zno.hspy", *KNOWN, "--dose-e", "-1"], ("--dose-e is positive",)),
 }
 

@@ -7,7 +7,7 @@ from time import perf_counter
 import click
 import numpy as np
 
-from exitwave.cli.eds_asked import EdsAsked, beam_of, detectors_of, dose_of, formula_of, mass_thickness_of, pairs_of
+from exitwave.cli.eds_asked import EdsAsked, beam_of, detectors_of, dose_of, formula_of, mass_thickness_of, pairs_of, solid_angles_told
 from exitwave.cli.eds_saving import Done, metrics_of, save, summary
 from exitwave.cli.session import emit, peak_bytes, progress
 from exitwave.cli.told import Making
@@ -72,7 +72,8 @@ def quantified(signal: Signal, asked: EdsAsked, budget: int) -> Done:
     factors = _factors(asked, lines, beam, detectors, tables)
     mass_thickness = mass_thickness_of(asked, "cliff-lorimer" if asked.get("method") == "cliff-lorimer" else "--standard")
     dose = dose_of(asked, signal, image.shape[0] * image.shape[1])
-    _check(asked, factors, dose, mass_thickness, view)
+    _check(asked, factors, dose, mass_thickness)
+    _check_solid_angle(asked, signal)
     options = _options(asked, image)
     pixels = options.bin[0] * options.bin[1]
     whole = image.shape[0] * image.shape[1]
@@ -157,7 +158,14 @@ def _read_factors(path: str, lines: LineSet) -> Factors:
                    absolute=bool(kept["absolute"]), source=str(kept["source"]))
 
 
-def _check(asked: EdsAsked, factors: Factors, dose: float | None, mass_thickness: float | None, view: View | None) -> None:
+def _check_solid_angle(asked: EdsAsked, signal: Signal) -> None:
+    theory_gives_mass = (asked.get("factors") or "theory") == "theory" and asked.get("method") != "cliff-lorimer" and not asked.get("standard")
+    if theory_gives_mass and not solid_angles_told(asked, signal):
+        raise CalibrationError("factors of theory need every detector's solid angle", remedy="pass --detector ELEVATION,AZIMUTH,SR, or factors of "
+                               "a standard; ratios (--method cliff-lorimer) do without")
+
+
+def _check(asked: EdsAsked, factors: Factors, dose: float | None, mass_thickness: float | None) -> None:
     method = asked.get("method")
     if asked.get("standard"):
         if mass_thickness is None:

@@ -44,6 +44,13 @@ def asked_of(flags: Mapping[str, Any]) -> EdsAsked:
     for name in ("dose_e", "current_nA", "live_s", "thickness_A", "density", "resolution_eV", "energy_scale"):
         if flags[name] is not None and not flags[name] > 0:
             raise InputError(f"--{name.replace('_', '-')} is positive", got=flags[name])
+    if flags["lines_by"] == "windows" and (flags["pile_up"] or flags["also"].strip()):
+        raise InputError(f"windows know nothing of {'--pile-up' if flags['pile_up'] else '--also'}", remedy="take --lines-by fit")
+    if flags["method"] != "cliff-lorimer" and not flags["standard"] and flags["thickness_A"] is not None:
+        raise InputError(f"{flags['method']} finds the thickness itself", got=f"--thickness-A {flags['thickness_A']:g}",
+                         remedy="leave it out, or take --method cliff-lorimer")
+    if flags["lines_by"] == "tophat" and flags["pile_up"]:
+        raise InputError("a top-hat knows nothing of --pile-up", remedy="take --lines-by fit")
     options = LineOptions(by=flags["lines_by"], also=tuple(p.strip() for p in flags["also"].split(",") if p.strip()), from_eV=flags["from_eV"],
                           to_eV=flags["to_eV"], pile_up=flags["pile_up"], calibrate=flags["calibrate"], bin=tuple(flags["bins"]))
     slope = _numbers(flags["slope"], "--slope", (2,)) if flags["slope"] else (0.0, 0.0)
@@ -71,6 +78,15 @@ def detectors_of(asked: EdsAsked, signal: Signal) -> tuple[EdsDetector, ...]:
     stated = asked.get("resolution_eV") or _number(about.get(f"{HYPERSPY}Detector.EDS.energy_resolution_MnKa")) or 130.0
     return tuple(EdsDetector(elevation_deg=d.elevation_deg, azimuth_deg=d.azimuth_deg, solid_angle_sr=d.solid_angle_sr, silicon_um=SILICON_um,
                              resolution_eV=float(stated)) for d in told)
+
+
+def solid_angles_told(asked: EdsAsked, signal: Signal) -> bool:
+    """Whether every detector's solid angle was typed, or stands in the file; the 0.1 sr that takes its place serves ratios only."""
+    if asked.detectors:
+        return all(text.count(",") == 2 for text in asked.get("detectors"))
+    about = dict(signal.origin.get("attributes", {}))
+    ends = [name.removesuffix(".ElevationAngle") for name in about if name.startswith("Detectors.") and name.endswith(".ElevationAngle")]
+    return not _hyperspy(about) and bool(ends) and all((_number_in(str(about.get(f"{name}.CollectionAngle", ""))) or 0) > 0 for name in ends)
 
 
 def dose_of(asked: EdsAsked, signal: Signal, pixels: int) -> float | None:

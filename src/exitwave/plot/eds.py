@@ -102,7 +102,8 @@ def _profile(view: EdsView, made: Any) -> None:
     place = pitch * np.arange(view.atomic.shape[along])
     axes = made.subplots(1, 1 + (view.thickness is not None), squeeze=False)[0]
     look: dict[str, Any] = {"marker": "o", "ms": 3, "lw": 1, "elinewidth": 0.7, "capsize": 1.5}
-    for i, (element, colour) in enumerate(zip(view.elements, COLOURS, strict=False)):
+    for i, element in enumerate(view.elements):
+        colour = COLOURS[i % len(COLOURS)]
         at, all_of = 100 * view.atomic[..., i].ravel(), 100 * view.sigma[..., i].ravel()
         axes[0].fill_between(place, at - all_of, at + all_of, color=colour, alpha=0.15, lw=0)
         axes[0].errorbar(place, at, 100 * view.sigma_counts[..., i].ravel(), color=colour, label=element, **look)
