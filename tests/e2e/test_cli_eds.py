@@ -96,6 +96,18 @@ def test_factors_of_a_standard_serve_the_next_file(folder: Path, capsys: pytest.
     assert said["metrics"]["elements"]["O"]["atomic"]["sigma"] < 0.02
 
 
+def test_cross_sections_are_barn(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--method cross-section takes barn: the same film as with the zeta factors that these are."""
+    flags = ["--lines-by", "windows", "--bin", "3,5", "-o", str(folder / "barn.h5"), "--force"]
+    barn = {"O-Ka": 15.999 / 760, "Zn-Ka": 65.38 / 1560}  # times 1e-3 / (N_A 1e-28)
+    typed = ",".join(f"{name}={value * 1e25 / 6.02214076e23!r}" for name, value in barn.items())
+    zeta, cross = (told(["eds", str(folder / "zno.hspy"), *KNOWN, *flags, *more], capsys)["metrics"] for more in (
+        ["--factors", "O-Ka=760,Zn-Ka=1560"], ["-m", "cross-section", "--factors", typed]))
+    assert cross["factors"] == "cross sections"
+    assert abs(cross["mass_thickness_kg_m2"]["value"] / zeta["mass_thickness_kg_m2"]["value"] - 1) < 1e-4
+    assert abs(cross["elements"]["O"]["atomic"]["value"] - zeta["elements"]["O"]["atomic"]["value"]) < 1e-5
+
+
 def test_lines_that_overlap_say_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Chromium that is not there lies over oxygen: the covariance knows it, and the error of oxygen grows."""
     flags = ["--lines-by", "windows", "--bin", "3,5"]

@@ -11,6 +11,9 @@ from exitwave.spectra.eds import (
     Shared,
     Uncertain,
     correction,
+    cross_sections_barn,
+    from_cross_sections,
+    joined,
     quantify_cliff_lorimer,
     quantify_zeta,
     sensitivity,
@@ -192,6 +195,34 @@ def test_order_batches_and_ratios_do_not_matter() -> None:
     k = factors_of(THREE, known.k("Zn-Ka"), absolute=False)
     ratios = quantify_cliff_lorimer(counts, counts, THREE, k, Uncertain(value=whole.total_kg_m2), view)
     np.testing.assert_allclose(ratios.atomic, whole.atomic, rtol=1e-10)
+
+
+def test_cross_sections_and_zeta_are_one_thing() -> None:
+    """sigma = M / (N_A zeta), by hand in barn, and back; one atom in each square metre makes sigma D photons."""
+    given = {"Zn-Ka": 7.0, "O-Ka": 3.5, "Ti-Ka": 9.0, "Sr-Ka": 1.0}
+    made = from_cross_sections(THREE, given, 0.04)
+    np.testing.assert_allclose(made.zeta, np.array([0.015999 / 3.5, 0.06538 / 7.0, 0.047867 / 9.0]) / 6.02214076e-5, rtol=1e-14)
+    np.testing.assert_allclose(cross_sections_barn(made, THREE), [3.5, 7.0, 9.0], rtol=1e-14)
+    np.testing.assert_allclose(made.sigma, 0.04, rtol=1e-14)
+    atoms, dose = np.array([2e20, 3e20, 1e20]), 1e9
+    counts = atoms * np.array([3.5, 7.0, 9.0]) * 1e-28 * dose
+    found = quantify_zeta(counts, counts, THREE, made, Uncertain(value=dose), None)
+    np.testing.assert_allclose(found.atomic, atoms / 6e20, rtol=1e-12)
+
+
+def test_factors_of_two_standards_join() -> None:
+    """Each block keeps its covariance, blocks are independent, the order is that of the lines."""
+    pair = np.array([[0.03**2, 0.02**2], [0.02**2, 0.05**2]])
+    one = Factors(lines=("Ti-Ka", "O-Ka"), zeta=np.array([830.0, 760.0]), covariance=pair, absolute=True, source="standard TiO2")
+    two = Factors(lines=("Zn-Ka",), zeta=np.array([1560.0]), covariance=np.array([[0.01**2]]), absolute=True, source="standard ZnS")
+    both = joined([one, two], THREE)
+    assert both.lines == THREE.names and both.absolute and both.source == "standard TiO2, standard ZnS"
+    assert both.zeta.tolist() == [760.0, 1560.0, 830.0]
+    np.testing.assert_array_equal(both.covariance, [[pair[1, 1], 0, pair[1, 0]], [0, 0.01**2, 0], [pair[0, 1], 0, pair[0, 0]]])
+    with pytest.raises(InputError, match="Zn-Ka needs one standard"):
+        joined([one], THREE)
+    with pytest.raises(InputError, match="do not join"):
+        joined([one, factors_of(lines_of("Zn-Ka", weights=[65.38], mac=np.ones((1, 1))), [1.0], absolute=False)], THREE)
 
 
 def test_covariances_of_overlapping_lines_are_used() -> None:
