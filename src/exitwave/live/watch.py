@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
 from time import monotonic
 from typing import Any, Protocol, runtime_checkable
@@ -73,12 +73,13 @@ class Ended:
 def watch(
     stream: LiveStream, accumulators: Mapping[str, EventAccumulator[Any, Any]], shape: tuple[int, int, int, int], *, every_s: float = 1.0,
     show: Callable[[Look], None] = lambda look: None, recording: Recording | None = None, until_s: float | None = None,
-    waiting_bytes: int = WAITING_BYTES,
+    waiting_bytes: int = WAITING_BYTES, looks_on_one_thread: bool = True,
 ) -> Ended:
     """Add a stream (Ry, Rx, ky, kx) up in all `accumulators` until it ends, and `show` a look at it every `every_s` seconds.
 
     Chunks are taken in by a thread of their own, at most `waiting_bytes` ahead: beyond that the sender waits, nothing is dropped here. Looks are made
-    by another thread from a copy of the states; one that takes longer than `every_s` delays the next one only. `recording` gets every chunk of events
+    by another thread from a copy of the states, and of torch's threads one alone, as cores are for the stream, unless `looks_on_one_thread` is false;
+    one that takes longer than `every_s` delays the next one only. `recording` gets every chunk of events
     before it is added and is flushed at every look; where it fails, or a look cannot be shown, the watching goes on, and the sentence is a reason in
     `rejected`. `until_s` ends it early, as Ctrl-C and SIGTERM do, with what there is. A source that fails, in whatever way, ends it as
     "broken"; nothing that was added is lost.
@@ -93,7 +94,7 @@ def watch(
     due = begun + every_s
     status, because = "complete", ""
     try:
-        with _stop_asked() as asked, torch_on_one():
+        with _stop_asked() as asked, torch_on_one() if looks_on_one_thread else nullcontext():
             for chunk in job.incoming(begun, until_s, asked):
                 job.take(chunk)
                 now = monotonic()
@@ -108,7 +109,7 @@ def watch(
     except KeyboardInterrupt:
         status = "stopped"
     except Exception as error:  # noqa: BLE001 - a fault of ours is no reason to lose the scan that is there
-        status, because = "broken", _words(error)
+        status, because = "broken", in_words(error)
     finally:
         job.close()
     return job.ended(status, because, monotonic() - begun)
@@ -222,7 +223,7 @@ class _Job:
         try:
             self.show(Look(**{**_fields(before), "views": views, "lacking": lacking, "view_s": monotonic() - begun}))
         except Exception as error:  # noqa: BLE001 - a picture that cannot be made, for whatever reason, is nothing to lose a scan for
-            self.failed_look, self.failed_looks = _words(error), self.failed_looks + 1
+            self.failed_look, self.failed_looks = in_words(error), self.failed_looks + 1
 
     def rejected(self) -> dict[str, int]:
         """By reason: what the source, the accumulators and the recording did not use."""
@@ -297,7 +298,7 @@ class _Room:
         self._ready.put(_End(error=error))
 
 
-def _words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """What failed, for the one who watches; what is no fault of theirs says so."""
     if isinstance(error, (ExitwaveError, OSError, MemoryError)):
         return str(error) or "the memory is full"

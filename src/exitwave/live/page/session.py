@@ -16,10 +16,10 @@ from exitwave.data import LiveStream
 from exitwave.live.page.feed import Counts, Stopped, Switch
 from exitwave.live.page.picture import Picture, detected, pattern, pictured, spectrum
 from exitwave.live.page.quick import Quick
-from exitwave.live.page.scene import Scene, in_words, unknown
+from exitwave.live.page.scene import Scene, unknown
 from exitwave.live.page.settings import Change, Command, Settings, changed
 from exitwave.live.page.wire import packed
-from exitwave.live.watch import EARLY, Ended, Look, Recording, watch
+from exitwave.live.watch import EARLY, Ended, Look, Recording, in_words, watch
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import DirectImage
 from exitwave.recon.live import CubeState, ended
@@ -69,7 +69,7 @@ class Session:
         self.scene, self.settings, self.doing, self.name = scene, settings, doing, name
         self.latest: dict[str, bytes] = {}
         self._listeners: list[Listener] = []
-        self._lock = threading.Condition()
+        self._lock, self._asked = threading.Condition(), threading.Lock()  # of what is shown; of who begins something
         self._state: CubeState | None = None
         self._fresh = self._closing = False
         self._version = 0
@@ -115,8 +115,11 @@ class Session:
         """Turn knobs.
 
         Raises:
-            InputError: settings that do not go together.
+            InputError: settings that do not go together, or a position outside the scan.
         """
+        at, (ry, rx) = change.values.get("position"), self.scene.shape[:2]
+        if at is not None and not (at[0] < ry and at[1] < rx):
+            raise InputError("a position outside the scan", expected=f"below {ry}, {rx}", got=f"{at[0]}, {at[1]}")
         with self._lock:
             self.settings = changed(self.settings, change.values)
             self._version += 1
@@ -129,13 +132,15 @@ class Session:
             InputError: it cannot be done now.
         """
         if command.name == "start":
-            return self._start()
+            with self._asked:
+                return self._start()
         if command.name == "stop":
             self._stop.set()
             return ""
         if command.name == "record":
             return self._record(command.on)
-        return self._begin(command.name, self._save if command.name == "save" else self._calibrate)
+        with self._asked:
+            return self._begin(command.name, self._save if command.name == "save" else self._calibrate)
 
     def _start(self) -> str:
         if (watching := self._threads.get("watch")) is not None and watching.is_alive():
@@ -158,8 +163,8 @@ class Session:
         def run() -> None:
             try:
                 self._say(work())
-            except (ExitwaveError, OSError, MemoryError) as error:
-                self._say(f"{name}: {error}")
+            except Exception as error:  # noqa: BLE001 - the one who asked is told, whatever it is
+                self._say(f"{name}: {in_words(error)}")
             finally:
                 self._busy = ""
                 self._publish_status()
@@ -196,9 +201,9 @@ class Session:
         try:
             self._told |= {"rejected": {}}
             made = watch(Stopped(self.doing.reopen(), self._stop), {COUNTS: Counts(self.scene)}, self.scene.shape, every_s=EVERY_S,
-                         show=self._looked, recording=self._recording)
-        except (ExitwaveError, OSError, MemoryError) as error:
-            self._became("broken", str(error) or "the memory is full")
+                         show=self._looked, recording=self._recording, looks_on_one_thread=False)
+        except Exception as error:  # noqa: BLE001 - a page that says "running" for ever helps nobody
+            self._became("broken", in_words(error))
             return
         self._finished(made)
 
@@ -272,7 +277,7 @@ class Session:
             self._draw_sides(state, settings)
             self._costs["side_s"] = monotonic() - begun
             return 0.0 if not work else monotonic() + max(SIDE_S, SIDE_SHARE * self._costs["side_s"])
-        except (ExitwaveError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - the page goes on with other counts and knobs, whatever these did
             self._say(in_words(error))
             return 0.0
 
