@@ -120,8 +120,9 @@ def test_hosts_and_tokens() -> None:
     assert "192.168.1.4:80" in guard_of("192.168.1.4", 80, "a-long-enough-token").hosts
     for every in ("0.0.0.0", "::"):
         guard = guard_of(every, 80, "a-long-enough-token")
-        for host, answered in (("192.168.1.4:80", True), ("[fe80::1]:80", True), (f"{gethostname()}:80", True), ("192.168.1.4", True), ("[fe80::1]", True),
-                               ("192.168.1.4:81", False), ("evil.example:80", False), ("192.168.1.4.evil.example:80", False), ("", False)):
+        for host, answered in (("192.168.1.4:80", True), ("[fe80::1]:80", True), (f"{gethostname()}:80", True), ("192.168.1.4", True),
+                               ("[fe80::1]", True), ("192.168.1.4:81", False), ("evil.example:80", False), ("192.168.1.4.evil.example:80", False),
+                               ("", False)):
             assert guard.answers({"host": host}) == answered, host
     assert guard_of("localhost", 80, None).answers({"host": "localhost"}) and not guard_of("localhost", 8000, None).answers({"host": "localhost"})
     assert not guard_of("192.168.1.4", 80, "a-long-enough-token").answers({"host": "192.168.1.5:80"})

@@ -157,6 +157,38 @@ def test_a_session_outlives_a_source_that_dies_and_one_that_is_stopped() -> None
         assert heard.header("image")["reached"] == pytest.approx(6 / 11)  # not taken for a whole scan
 
 
+def test_a_fault_of_ours_leaves_the_page_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("nothing to divide by")
+
+    scan = Scan()
+    scan.go.set()
+    with session(scan, save=fails, calibrate=fails) as (page, heard):
+        until(lambda: heard.header("status").get("status") == "complete" and heard.header("image").get("reached") == 1.0)
+        with pytest.raises(InputError, match="outside the scan"):
+            page.set(Change(values={"position": (SHAPE[0], 0)}))
+        for name in ("calibrate", "save"):
+            page.do(Command(name=name))  # type: ignore[arg-type]
+            until(lambda name=name: heard.header("status")["note"].startswith(f"{name}: a fault of exitwave itself, ZeroDivisionError"))
+            until(lambda: not heard.header("status")["busy"])
+        with monkeypatch.context() as broken:
+            broken.setattr("exitwave.live.page.session.pictured", fails)
+            page.set(Change(values={"C10_A": 7.0}))
+            until(lambda: heard.header("status")["note"].startswith("a fault of exitwave itself"))
+        page.set(Change(values={"C10_A": 8.0}))
+        until(lambda: heard.header("image")["C10_A"] == 8.0)
+        page.doing = replace(page.doing, reopen=fails)
+        page.do(Command(name="start"))
+        until(lambda: heard.header("status")["status"] == "broken")
+
+
+def test_a_scan_of_one_row_has_curves() -> None:
+    place = scene_of(CALIBRATION, (1, *SHAPE[1:]), None, 2**28)
+    chunk = FrameChunk(position=np.arange(SHAPE[1], dtype=np.int32), frames=counts()[0])
+    header, arrays = spectrum(pictured(place, place.cube.add(place.cube.start(place.shape), chunk), settings_for(place, "parallax", 1)))
+    assert len(arrays["frc"]) == len(arrays["q"]) > 0 and "aperture_invA" in header
+
+
 def test_saving_tells_where_and_says_what_fails(tmp_path: Path) -> None:
     shots = []
 

@@ -131,7 +131,7 @@ def spectrum(picture: Picture) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _curves(made: DirectImage, transfer: np.ndarray, edge_invA: float, header: dict[str, Any]) -> dict[str, np.ndarray]:
     one, other = (half.double() for half in made.halves)
-    most = min(LONGEST_CURVE, min(one.shape) // 2)
+    most = max(1, min(LONGEST_CURVE, min(one.shape) // 2))
     rings, ssnr = frc(one, other, made.pitch_A, rings=most), ring_ssnr(one, other, made.pitch_A, rings=most)
     curve = radial(np.abs(transfer), made.pitch_A, 2.2 * edge_invA)
     header["resolution_A"], header["last_A"] = rings.resolution_A(), rings.last_A()

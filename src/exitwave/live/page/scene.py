@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from exitwave.core import record
-from exitwave.core.errors import CalibrationError, ExitwaveError
+from exitwave.core.errors import CalibrationError
 from exitwave.data import Calibration, Quantity
 from exitwave.live.page.settings import Settings
 from exitwave.recon.direct.geometry import Geometry, geometry
@@ -131,11 +131,6 @@ def _view(scene: Scene, g: Geometry, method: str, upsample: int, complex_: bool)
     gain = scene.gain
     return LivePhase(cube=scene.cube, g=g, method=method, upsample=upsample, dispersion=gain, counts_per_electron=gain,
                      memory_bytes=scene.memory_bytes, parts="complex" if complex_ else "phase")
-
-
-def in_words(error: ExitwaveError | MemoryError) -> str:
-    """What went wrong, in a sentence."""
-    return str(error) or "the memory is full"
 
 
 def unknown(scene: Scene, settings: Settings) -> list[str]:
