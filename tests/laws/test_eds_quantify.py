@@ -7,13 +7,16 @@ from exitwave.core.errors import CalibrationError, InputError
 from exitwave.matter.xrays import EdsDetector, Transition, XrayLine, super_x
 from exitwave.spectra.eds import (
     Factors,
+    LineCounts,
     LineSet,
     Shared,
     Uncertain,
+    averaged,
     correction,
     cross_sections_barn,
     from_cross_sections,
     joined,
+    pooled,
     quantify_cliff_lorimer,
     quantify_zeta,
     sensitivity,
@@ -120,6 +123,26 @@ def test_errors_cover_the_truth() -> None:
         thick.append(np.mean(abs(found.total_kg_m2 - mass.sum()) < found.total_sigma))
     assert np.all(abs(np.array(held) - 0.6827) < 0.03)
     assert np.all(abs(np.array(thick) - 0.6827) < 0.03)
+
+
+def test_averages_of_few_counts_are_not_bent() -> None:
+    """Two counts of oxygen a pixel: pixel by pixel absorption is over-corrected and its error too; tiles give the truth. Sums are kept."""
+    lines, view = lines_of("O-Ka", "Zn-Ka"), view_of((EdsDetector(elevation_deg=22.0),))
+    mass, known = EVEN * DENSITY * 300e-9, factors_of(lines_of("O-Ka", "Zn-Ka"), ZETA3[:2], 0.02)
+    mean = mass / ZETA3[:2] / correction(view.paths * (lines.mac_m2_kg @ mass))
+    dose = 2 / mean[0]
+    counts = np.random.default_rng(3).poisson(mean * dose, (90, 131, 2)).astype(float)
+    few = LineCounts(names=lines.names, counts=counts, covariance=counts[..., None] * np.eye(2))
+    tiles, held = pooled(few)
+    assert held.sum() == 90 * 131 and held.size > 20
+    np.testing.assert_allclose(tiles.counts.sum((0, 1)), counts.sum((0, 1)), rtol=1e-12)
+    alone, together = (averaged(quantify_zeta(c.counts, c.covariance, lines, known, Uncertain(value=dose * n), view), lines)
+                       for c, n in ((few, 1), (tiles, held)))
+    sigma = np.sqrt(together.atomic_counts[0, 0])
+    assert abs(together.atomic[0] - 0.5) < 3 * sigma and abs(together.total_kg_m2 / mass.sum() - 1) < 0.01
+    assert alone.atomic[0] - 0.5 > 4 * sigma and alone.atomic_shared[0, 0] > 1.2 * together.atomic_shared[0, 0]
+    many = LineCounts(names=lines.names, counts=1000 * counts + 5e5, covariance=few.covariance)
+    np.testing.assert_array_equal(pooled(many)[0].counts, many.counts)
 
 
 def test_errors_of_what_pixels_share_cover_the_truth() -> None:

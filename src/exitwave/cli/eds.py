@@ -33,6 +33,7 @@ from exitwave.spectra.eds import (
     given_factors,
     line_set,
     measure,
+    pooled,
     quantify_cliff_lorimer,
     quantify_zeta,
     theory,
@@ -90,7 +91,7 @@ def quantified(signal: Signal, asked: EdsAsked, budget: int) -> Done:
     if asked.get("standard"):
         factors = _from_standard(found.whole, lines, asked, mass_thickness, known_dose, whole, view, shared)
 
-    def composed(counts: LineCounts, times: int, set_of: LineSet) -> Composition:
+    def composed(counts: LineCounts, times: int | np.ndarray, set_of: LineSet) -> Composition:
         return _composed(asked, counts, set_of, factors, known_dose, mass_thickness, view, shared, times)
 
     other = _other(asked, tables.name)
@@ -100,7 +101,8 @@ def quantified(signal: Signal, asked: EdsAsked, budget: int) -> Done:
     def average_of(set_of: LineSet) -> Composition:
         if not thick:
             return composed(found.whole, whole, set_of)
-        return averaged(image_of if set_of is lines else composed(found.lines, pixels, set_of), set_of)
+        tiles, held = pooled(found.lines)
+        return averaged(composed(tiles, pixels * held, set_of), set_of)
 
     average = average_of(lines)
     systematic = None if view is None or other is None else average_of(line_set(asked.lines, other)).atomic - average.atomic
@@ -197,12 +199,12 @@ def _from_standard(counts: LineCounts, lines: LineSet, asked: EdsAsked, mass_thi
 
 
 def _composed(asked: EdsAsked, counts: LineCounts, lines: LineSet, factors: Factors, dose: Uncertain | None, mass_thickness: float | None,
-              view: View | None, shared: Shared, times: int) -> Composition:
-    """Composition of counts that `times` pixels made together."""
+              view: View | None, shared: Shared, times: int | np.ndarray) -> Composition:
+    """Composition of counts that `times` pixels made together, one number or one for each."""
     if asked.get("method") == "cliff-lorimer" or not factors.absolute:
         known = None if mass_thickness is None else Uncertain(value=mass_thickness, relative_sigma=asked.get("thickness_sigma"))
         return quantify_cliff_lorimer(counts.counts, counts.covariance, lines, factors, known, view if known else None, shared)
-    total = None if dose is None else Uncertain(value=float(dose.value) * times, relative_sigma=dose.relative_sigma)
+    total = None if dose is None else Uncertain(value=dose.value * times, relative_sigma=dose.relative_sigma)
     if total is None:
         known = Uncertain(value=mass_thickness or 1.0, relative_sigma=asked.get("thickness_sigma"))
         return quantify_cliff_lorimer(counts.counts, counts.covariance, lines, factors, known, view, shared)
