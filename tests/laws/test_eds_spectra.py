@@ -60,17 +60,17 @@ def truth() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(("by", "bias"), [("windows", 0.01), ("tophat", 0.01), ("fit", 0.005)])
 def test_lines_are_found_with_the_errors_that_they_have(by: str, bias: float) -> None:
-    """Mean spectra give the true counts; counted ones scatter about them as predicted and are covered in 68 +- 5 % (800 pixels)."""
+    """Mean spectra give the true counts; counted ones scatter about them as predicted and are covered in 68 +- 5 % (600 pixels)."""
     tables = xray_tables("elam")
     spectrum, true = truth()
-    counts = counted(np.broadcast_to(spectrum, (16, 50, AXIS.size)))
+    counts = counted(np.broadcast_to(spectrum, (12, 50, AXIS.size)))
     lines = line_set(["O-Ka", "Zn-Ka"], tables)
     scene = Scene(beam_eV=KEV, detector=FOUR[0], tables=tables, view=view_of(FOUR), mass_kg_m2=np.array([1.1e-4, 4.5e-4]))
     found = measure(SpectrumImage(spectra=Spectra(counts), energy=AXIS), lines, scene, LineOptions(by=by), 2**22)
     sigma = np.sqrt(np.diagonal(found.lines.covariance, axis1=-2, axis2=-1))
     inside = (abs(found.lines.counts - true) < sigma).mean((0, 1))
     scatter = found.lines.counts.std((0, 1)) / sigma.mean((0, 1))
-    offset = abs(found.lines.counts.mean((0, 1)) / true - 1) - 3 * found.lines.counts.std((0, 1)) / true / np.sqrt(800)
+    offset = abs(found.lines.counts.mean((0, 1)) / true - 1) - 3 * found.lines.counts.std((0, 1)) / true / np.sqrt(600)
     assert np.all(abs(inside - 0.6827) < 0.05)
     assert np.all(abs(scatter - 1) < 0.07)
     assert np.all(offset < bias)
