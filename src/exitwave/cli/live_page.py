@@ -239,6 +239,8 @@ def _server() -> Callable[..., Any]:
         InputError: they are not.
     """
     try:
+        import websockets  # noqa: F401 - the server looks for it only when it begins
+
         from exitwave.live.page.server import server_of
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("starlette", "uvicorn", "websockets", "anyio"):

@@ -1,5 +1,6 @@
 """The live page without a server: what is rendered is what `reconstruct` makes, and a session outlives its source."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from exitwave.cli import live_page
 from exitwave.cli.asked import Known
 from exitwave.cli.live_page import Serving, doing_of
 from exitwave.cli.live_source import Source, StreamFlags, check_apart, known_of, source_of
@@ -23,6 +25,7 @@ from exitwave.live.page.scene import calibration_at, detector_mask
 from exitwave.recon.direct.dense import reconstruct
 from exitwave.recon.direct.geometry import geometry
 from exitwave.recon.live import CubeState, ended
+from exitwave.recon.options import ReconstructOptions
 from tests.unit.live.page_scan import CALIBRATION, SHAPE, Scan, counts, scene, session, told, until
 
 
@@ -182,6 +185,14 @@ def test_a_fault_of_ours_leaves_the_page_alive(monkeypatch: pytest.MonkeyPatch) 
         until(lambda: heard.header("status")["status"] == "broken")
 
 
+def test_a_phase_is_shown_relative_to_its_mean() -> None:
+    place = scene()
+    made = pictured(place, ended(state_of()), settings_for(place, "parallax", 1))
+    assert made.image is not None and float(made.image.image.mean()) > 0.5  # what is saved keeps it
+    assert abs(made.arrays["image"].mean()) < 1e-5
+    np.testing.assert_allclose(made.arrays["image"], made.image.image - made.image.image.mean(), atol=1e-5)
+
+
 def test_a_scan_of_one_row_has_curves() -> None:
     place = scene_of(CALIBRATION, (1, *SHAPE[1:]), None, 2**28)
     chunk = FrameChunk(position=np.arange(SHAPE[1], dtype=np.int32), frames=counts()[0])
@@ -274,3 +285,11 @@ def test_electrons_that_are_counted_are_one_each() -> None:
     optics = dict.fromkeys(("energy_eV", "semiangle_mrad", "scan_step_A", "detector_mrad", "rotation_deg", "transpose")) | {"aberration": ()}
     assert known_of(frames, beside, StreamFlags(electrons=True), optics).counts_per_electron.value == 1.0
     assert known_of(frames, beside, StreamFlags(), optics).counts_per_electron.value == 50.0
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = "websockets"
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"(?s)needs {package}.*exitwave\[live\]"):
+        live_page.run("demo", ReconstructOptions(method="ssb"), Known(calibration=CALIBRATION, dead_px=(), what=""), StreamFlags(), Serving(),
+                      optics={}, file={}, budget=2**28, making=Making())

@@ -30,8 +30,8 @@ class Picture:
 
 
 def pictured(scene: Scene, state: CubeState, settings: Settings, quick: Quick | None = None) -> Picture:
-    """The big image: a phase, a log-amplitude, a wave or the virtual detector's, with what it needs to be read. `quick` keeps what the next
-    one needs.
+    """The big image: a phase (relative to its mean, which `image` keeps), a log-amplitude, a wave or the virtual detector's, with what it needs to
+    be read. `quick` keeps what the next one needs.
 
     Raises:
         InputError: no counts yet, pixels that were not counted, a method without an amplitude.
@@ -59,6 +59,7 @@ def pictured(scene: Scene, state: CubeState, settings: Settings, quick: Quick | 
 
 def _shown(made: DirectImage, settings: Settings) -> tuple[dict[str, np.ndarray], str]:
     phase = made.image.float().numpy()
+    phase = phase - phase.mean()  # a phase has no zero of its own, and parallax keeps the mean pattern's share, about 1
     if settings.view == "phase":
         return {"image": phase}, "rad"
     amplitude = None if made.amplitude is None else made.amplitude.float().numpy()
