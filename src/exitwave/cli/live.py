@@ -14,7 +14,7 @@ import torch
 
 from exitwave.cli.asked import Known
 from exitwave.cli.live_log import PHASE, Log, quantity
-from exitwave.cli.live_source import Source, StreamFlags, input_told, recorder_of, source_of
+from exitwave.cli.live_source import Source, StreamFlags, check_apart, input_told, known_of, recorder_of, source_of
 from exitwave.cli.saving import picture, save_direct, title_of
 from exitwave.cli.session import Outputs, emit
 from exitwave.cli.told import Making, threads

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from time import perf_counter
 from typing import Any
 
@@ -239,7 +240,7 @@ def _server() -> Callable[..., Any]:
         InputError: they are not.
     """
     try:
-        import websockets  # noqa: F401 - the server looks for it only when it begins
+        import_module("websockets")  # the server looks for it only when it begins
 
         from exitwave.live.page.server import server_of
     except ModuleNotFoundError as error:
