@@ -38,6 +38,8 @@ def test_what_is_not_finite_does_not_spoil_an_image() -> None:
     assert got["image"][0, 1] == 1.0 and got["image"][1, 0] == 3.0 and np.isfinite(got["image"]).all()
     with pytest.raises(ValueError, match="JSON"):
         packed("image", {"sigma": float("nan")}, {})
+    least = np.array([[np.finfo(np.float32).tiny, 0.0]], np.float32)
+    assert np.abs(unpacked(packed("image", {}, {"image": least}))[1]["image"]).max() < 1e-30
 
 
 @pytest.mark.parametrize("text", [

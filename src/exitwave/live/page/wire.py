@@ -15,6 +15,7 @@ import numpy as np
 from exitwave.core.errors import FormatError
 
 STEPS = 65535
+FLAT = 1e-30  # a range whose steps single precision cannot count is none
 ALIGN = 8
 DTYPES = {"u1": np.dtype("u1"), "u2": np.dtype("<u2"), "f4": np.dtype("<f4")}
 
@@ -63,7 +64,7 @@ def _encoded(array: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
     whole = bool(finite.all())
     used = array if whole else array[finite]
     low, high = (float(used.min()), float(used.max())) if used.size else (0.0, 0.0)
-    scale = STEPS / (high - low) if high > low else 0.0
+    scale = STEPS / (high - low) if high - low > FLAT else 0.0
     filled = array if whole else np.where(finite, array, low)
     return np.rint((filled - low) * scale).astype("<u2"), {"low": low, "high": high}
 
