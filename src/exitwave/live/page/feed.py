@@ -1,15 +1,16 @@
 """What a session hands to `exitwave.live.watch`: counts as they are, a stream that can be stopped, a recording that can be switched."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from exitwave.core.errors import ExitwaveError, InputError
-from exitwave.data import EventChunk, LiveStream
+from exitwave.data import Chunk, EventChunk, LiveStream
 from exitwave.live.page.scene import Scene
+from exitwave.live.replay import Through
 from exitwave.live.watch import Recording
 from exitwave.recon.live import CubeState
 
@@ -36,29 +37,16 @@ class Counts:
         return state
 
 
-class Stopped:
+def stoppable(stream: LiveStream, stop: threading.Event) -> Through:
     """A stream that ends when a person says so."""
 
-    def __init__(self, stream: LiveStream, stop: threading.Event) -> None:
-        self.stream, self.stop = stream, stop
-
-    @property
-    def frame(self) -> tuple[int, int]:
-        return self.stream.frame
-
-    @property
-    def scan(self) -> tuple[int, int] | None:
-        return self.stream.scan
-
-    @property
-    def rejected(self) -> Mapping[str, int]:
-        return self.stream.rejected
-
-    def chunks(self) -> Any:
-        for chunk in self.stream.chunks():
-            if self.stop.is_set():
+    def change(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        for chunk in chunks:
+            if stop.is_set():
                 return
             yield chunk
+
+    return Through(stream, change)
 
 
 class Switch:

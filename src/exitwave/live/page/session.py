@@ -13,7 +13,7 @@ import numpy as np
 from exitwave.core import record
 from exitwave.core.errors import ExitwaveError, InputError
 from exitwave.data import LiveStream
-from exitwave.live.page.feed import Counts, Stopped, Switch
+from exitwave.live.page.feed import Counts, Switch, stoppable
 from exitwave.live.page.picture import Picture, detected, pattern, pictured, spectrum
 from exitwave.live.page.quick import Quick
 from exitwave.live.page.scene import Scene, unknown
@@ -200,7 +200,7 @@ class Session:
         self._became("running", "")
         try:
             self._told |= {"rejected": {}}
-            made = watch(Stopped(self.doing.reopen(), self._stop), {COUNTS: Counts(self.scene)}, self.scene.shape, every_s=EVERY_S,
+            made = watch(stoppable(self.doing.reopen(), self._stop), {COUNTS: Counts(self.scene)}, self.scene.shape, every_s=EVERY_S,
                          show=self._looked, recording=self._recording, looks_on_one_thread=False)
         except Exception as error:  # noqa: BLE001 - a page that says "running" for ever helps nobody
             self._became("broken", in_words(error))
