@@ -10,6 +10,7 @@ from exitwave.core.constants import POTENTIAL_PER_FACTOR_VA2
 from exitwave.core.errors import InputError
 from exitwave.core.fft import cis
 from exitwave.core.grid import Grid
+from exitwave.matter.anisotropic import isotropic_in_plane
 from exitwave.matter.factors import scattering_factor
 from exitwave.matter.structure import Structure
 
@@ -42,6 +43,7 @@ def projected_potential(structure: Structure, grid: Grid, dz_A: Float[Tensor, " 
             limit outside 0..1.
     """
     _check(structure, grid, dz_A, band_limit)
+    structure = isotropic_in_plane(structure, band_limit * grid.nyquist_invA)
     place = device if device is not None else structure.positions_A.device
     ky, kx = grid.k_invA(place)
     kx = kx[:, : grid.shape[1] // 2 + 1].abs()  # the half plane kx >= 0 says it all for a real function

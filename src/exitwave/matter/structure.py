@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import prod
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from exitwave.core.errors import InputError
@@ -27,9 +27,10 @@ class Structure:
     cell_A: tuple[float, float, float]
     occupancy: Float[Tensor, " n"]
     u_iso_A2: Float[Tensor, " n"]
+    u_tensor_A2: Float[Tensor, "n 3 3"] | None = None
 
     def __post_init__(self) -> None:
-        _check_lengths(self.numbers, self.positions_A, self.occupancy, self.u_iso_A2)
+        _check_lengths(self.numbers, self.positions_A, self.occupancy, self.u_iso_A2, *(() if self.u_tensor_A2 is None else (self.u_tensor_A2,)))
         if not all(0 < side < float("inf") for side in self.cell_A):
             raise InputError("the box of a structure needs positive, finite sides", got=self.cell_A,
                              remedy="give a molecule a box, e.g. atoms.center(vacuum=10) in ASE")
@@ -71,8 +72,16 @@ def tile(given: Structure, repeats: tuple[int, int, int]) -> Structure:
     positions = (given.positions_A[None] + shift[:, None].to(given.positions_A.dtype)).reshape(-1, 3)
     count = prod(repeats)
     x, y, z = (side * r for side, r in zip(given.cell_A, repeats, strict=True))
+    tensor = None if given.u_tensor_A2 is None else given.u_tensor_A2.repeat(count, 1, 1)
     return Structure(numbers=given.numbers.repeat(count), positions_A=positions, cell_A=(x, y, z), occupancy=given.occupancy.repeat(count),
-                     u_iso_A2=given.u_iso_A2.repeat(count))
+                     u_iso_A2=given.u_iso_A2.repeat(count), u_tensor_A2=tensor)
+
+
+def taken(given: Structure, rows: Bool[Tensor, " n"] | Int[Tensor, " m"]) -> Structure:
+    """Some of the atoms in the same box: a mask over all of them, or their numbers in the order wanted."""
+    numbers, positions, occupancy, u2 = (c[rows.to(c.device)] for c in (given.numbers, given.positions_A, given.occupancy, given.u_iso_A2))
+    tensor = None if given.u_tensor_A2 is None else given.u_tensor_A2[rows.to(given.u_tensor_A2.device)]
+    return Structure(numbers=numbers, positions_A=positions, cell_A=given.cell_A, occupancy=occupancy, u_iso_A2=u2, u_tensor_A2=tensor)
 
 
 def shifted(given: Structure, by_A: Float[Tensor, " 3"] | tuple[float, float, float]) -> Structure:

@@ -1,4 +1,4 @@
-"""Thermal motion: independent atoms (Einstein) frozen at one instant."""
+"""Thermal motion: independent atoms (Einstein) frozen at one instant, and the three numbers that papers quote for it."""
 
 from dataclasses import replace
 from math import pi
@@ -14,17 +14,40 @@ DISPLACEMENT_STREAM = 1  # keeps these draws apart from other uses of the same s
 
 
 def displaced(structure: Structure, seed: int = DEFAULT_SEED, configuration: int = 0) -> Structure:
-    """One frozen-phonon configuration: every coordinate moved by a normal deviate of variance `u_iso_A2`, which is then zero in the result.
+    """One frozen-phonon configuration: every atom moved by a normal deviate, whose variance is then zero in the result.
 
-    Configuration i of a seed is the same whatever was drawn before it. Differentiable in positions and `u_iso_A2` (above zero). Limits: motion is
-    classical-Gaussian, isotropic and uncorrelated between atoms (Loane, Xu & Silcox, Acta Cryst. A47 (1991) 267, doi 10.1107/S0108767391000375).
+    The variance is `u_iso_A2` along each axis, or the atom's `u_tensor_A2`. Configuration i of a seed is the same whatever was drawn before it.
+    Differentiable in positions and `u_iso_A2` (above zero). Limits: motion is classical-Gaussian and uncorrelated between atoms (Loane, Xu &
+    Silcox, Acta Cryst. A47 (1991) 267, doi 10.1107/S0108767391000375).
     """
     noise = generator_at(seed, configuration, DISPLACEMENT_STREAM).standard_normal(tuple(structure.positions_A.shape))
     deviate = torch.as_tensor(noise, dtype=structure.positions_A.dtype, device=structure.positions_A.device)  # (n, 3)
-    moved = structure.positions_A + deviate * torch.sqrt(structure.u_iso_A2)[:, None].to(deviate.dtype)
-    return replace(structure, positions_A=moved, u_iso_A2=torch.zeros_like(structure.u_iso_A2))
+    if structure.u_tensor_A2 is None:
+        by = deviate * torch.sqrt(structure.u_iso_A2)[:, None].to(deviate.dtype)
+    else:
+        size, axes = torch.linalg.eigh(structure.u_tensor_A2.to(deviate.dtype))
+        by = torch.einsum("nij,nj,nj->ni", axes, torch.sqrt(size.clamp(min=0)), deviate)
+    return replace(structure, positions_A=structure.positions_A + by, u_iso_A2=torch.zeros_like(structure.u_iso_A2), u_tensor_A2=None)
 
 
 def u_from_B(B_A2: Float[Tensor, "*n"] | float) -> Float[Tensor, "*n"] | float:
     """Mean-square displacement along one axis from the crystallographer's B: <u^2> = B / (8 pi^2), both in Angstrom^2."""
     return B_A2 / (8 * pi**2)
+
+
+def B_from_u(u_A2: Float[Tensor, "*n"] | float) -> Float[Tensor, "*n"] | float:
+    """The crystallographer's B = 8 pi^2 <u^2> from the mean-square displacement along one axis, both in Angstrom^2."""
+    return u_A2 * (8 * pi**2)
+
+
+def u_from_rms(rms_A: Float[Tensor, "*n"] | float) -> Float[Tensor, "*n"] | float:
+    """Mean-square displacement along one axis (Angstrom^2) from its root along ONE axis (Angstrom), which some programs call sigma.
+
+    The root of the whole three-dimensional displacement, sqrt(<|u|^2>), is sqrt(3) larger: `u_from_rms_3d`.
+    """
+    return rms_A**2
+
+
+def u_from_rms_3d(rms_A: Float[Tensor, "*n"] | float) -> Float[Tensor, "*n"] | float:
+    """Mean-square displacement along one axis (Angstrom^2) from sqrt(<|u|^2>) in three dimensions (Angstrom)."""
+    return rms_A**2 / 3

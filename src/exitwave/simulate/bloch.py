@@ -46,11 +46,13 @@ def fourier_coefficients_V(structure: Structure, hkl: Int[Tensor, "*n 3"], table
     g = hkl.to(torch.float64).reshape(-1, 3) / sides  # (n, 3) in 1/A
     g2 = (g**2).sum(1)
     total = torch.zeros(len(g), dtype=torch.complex128)
+    tensors = None if structure.u_tensor_A2 is None else structure.u_tensor_A2.to("cpu", torch.float64)
     for z in structure.numbers.unique().tolist():
         of = structure.numbers == z
         r, weight, u2 = (c[of].to("cpu", torch.float64) for c in (structure.positions_A, structure.occupancy, structure.u_iso_A2))
         phases = cis(-2 * pi * (g @ r.T), torch.complex128)  # (n, atoms)
-        damped = weight * torch.exp(-2 * pi**2 * g2[:, None] * u2)
+        gUg = g2[:, None] * u2 if tensors is None else torch.einsum("gi,nij,gj->gn", g, tensors[of], g)
+        damped = weight * torch.exp(-2 * pi**2 * gUg)
         total = total + scattering_factor(int(z), g2, table) * (phases * damped).sum(1)
     volume = structure.cell_A[0] * structure.cell_A[1] * structure.cell_A[2]
     return (total * (POTENTIAL_PER_FACTOR_VA2 / volume)).reshape(hkl.shape[:-1])
@@ -196,6 +198,8 @@ def _is_lattice_vector(structure: Structure, by: Tensor) -> bool:
     cell = torch.tensor(structure.cell_A, dtype=torch.float64)
     columns = torch.stack([structure.numbers.to(torch.float64), structure.occupancy.detach().to(torch.float64),
                            structure.u_iso_A2.detach().to(torch.float64)], 1)
+    if structure.u_tensor_A2 is not None:
+        columns = torch.cat([columns, structure.u_tensor_A2.detach().to("cpu", torch.float64).flatten(1)], 1)
     here = structure.positions_A.detach().to("cpu", torch.float64) / cell
     gap = here[:, None] + by - here[None]
     same = ((gap - torch.round(gap)).abs() * cell < 1e-5).all(-1) & ((columns[:, None] - columns[None]).abs() < 1e-9).all(-1)

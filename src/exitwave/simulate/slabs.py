@@ -12,7 +12,7 @@ from torch import Tensor
 from exitwave.core import Beam, Grid, InputError
 from exitwave.core.errors import suggest
 from exitwave.core.seeds import DEFAULT_SEED
-from exitwave.matter import Structure, load, projected_potential, prototype, slice_index, tile
+from exitwave.matter import Structure, load, projected_potential, prototype, slice_index, taken, tile
 from exitwave.matter.prototypes import BUILDERS
 from exitwave.optics import fresnel
 from exitwave.wave import Specimen, multislice, transmission
@@ -41,7 +41,7 @@ def transmissions(structure: Structure, grid: Grid, beam: Beam, dz_A: Float[Tens
     real = torch.float64 if dtype == torch.complex128 else torch.float32
     whole = torch.tensor([structure.cell_A[2]], dtype=torch.float64)
     for s in range(len(dz_A)):
-        volts = projected_potential(_part(structure, index == s), grid, whole, table=table, dtype=real)
+        volts = projected_potential(taken(structure, index == s), grid, whole, table=table, dtype=real)
         slab = Specimen(grid=grid, dz_A=dz_A[s : s + 1], phase_rad=volts * beam.sigma_rad_per_VA, at_beam=beam, oversample=2)
         yield transmission(slab, beam, dtype, band_limit=band_limit)[0]
 
@@ -80,9 +80,3 @@ def slices_at(dz_A: Float[Tensor, " z"], thicknesses_A: Sequence[float]) -> Int[
         raise InputError("a thickness lies outside the specimen", expected=f"above 0, at most {float(faces[-1]):.6g} A", got=asked.tolist(),
                          remedy="make the specimen thicker")
     return torch.unique((faces[None] - asked[:, None]).abs().argmin(1))
-
-
-def _part(structure: Structure, chosen: Tensor) -> Structure:
-    columns = (structure.numbers, structure.positions_A, structure.occupancy, structure.u_iso_A2)
-    numbers, positions, occupancy, u2 = (c[chosen.to(c.device)] for c in columns)
-    return Structure(numbers=numbers, positions_A=positions, cell_A=structure.cell_A, occupancy=occupancy, u_iso_A2=u2)
