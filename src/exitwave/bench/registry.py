@@ -70,6 +70,10 @@ CASES: Mapping[str, Case] = MappingProxyType({
     "orders": Case(
         about="calibration to third order: terms found, missed and made up, 20 to 1e4 e/A^2 (--runs: seeds)", function="exitwave.bench.orders:rows"
     ),
+    "simulate": Case(
+        about="potentials, exit waves, patterns and HAADF of SrTiO3 beside abTEM, and the floor of transforms (--runs)",
+        function="exitwave.bench.simulate:rows",
+    ),
 })
 
 
