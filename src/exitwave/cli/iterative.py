@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,8 +19,9 @@ from exitwave.cli.iterative_saving import Fitted, fitted_of, save_fitted, search
 from exitwave.cli.places import Places, again, with_step
 from exitwave.cli.ptycho_flags import PTYCHO
 from exitwave.cli.recipes import document_in
-from exitwave.cli.session import Outputs, emit, layered, overridden, peak_bytes, progress
+from exitwave.cli.session import Outputs, Progress, emit, layered, overridden, peak_bytes, progress
 from exitwave.cli.told import Making
+from exitwave.cli.watched import Nobody, Watches
 from exitwave.cli.words import reach_in_words
 from exitwave.cli.work import dead_px, require_optics
 from exitwave.core import InputError, record
@@ -41,12 +42,13 @@ ENDS = {
     "diverged": "diverged, the last good state is kept: lower --phase-rate or --probe-rate, or check the calibration",
 }
 TRIALS = 24
+PAGE_ENDS = {"interrupted": "stopped", "diverged": "broken"}  # complete otherwise
 STATUS = {"interrupted": 3, "diverged": 2}  # exit statuses; 0 otherwise
 
 
 @record
 class Going:
-    """How a fit is carried out: outputs, what may be replaced, whether it goes on, how it is measured first, the report."""
+    """How a fit is carried out: outputs, what may be replaced, whether it goes on, how it is measured first, the report, and who watches."""
 
     outputs: Outputs
     budget: int
@@ -57,6 +59,19 @@ class Going:
     calibrate: Mapping[str, Any] | None = None
     search: tuple[str, ...] = ()
     trials: int = TRIALS
+    page: Watches = field(default_factory=Nobody)
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Progress]:
+        """How far a part of the work is, for the terminal and for who watches."""
+        self.page.stage(title)
+        with progress(title) as tick:
+
+            def told(done: int, total: int) -> None:
+                tick(done, total)
+                self.page.stage(title, done, total)
+
+            yield told
 
 
 def is_ptycho(method: str | None, recipe: str | None) -> bool:
@@ -98,6 +113,7 @@ def run(data: Dataset4D, options: PtychoOptions, beside: Known, going: Going, *,
     lacking = save_fitted(done, data, recipe, going.outputs, html=going.html, force=going.force, making=making,
                           search=sought)
     _tidy(done.outcome, going)
+    going.page.ended(PAGE_ENDS.get(done.outcome.status, "complete"), f"{ENDS[done.outcome.status]}; written to {going.outputs.result}")
     _say(done, going, perf_counter() - started, lacking, sought)
     return STATUS.get(done.outcome.status, 0)
 
@@ -112,7 +128,7 @@ def searched(
     """
     if not going.search:
         return None
-    with progress("searching") as tick:
+    with going.progress("searching by short fits") as tick:
         return search(data.frames, known, mask, options, going.search, going.trials, memory_bytes=going.budget,
                       positions_A=None if places is None else torch.from_numpy(places.positions_A), each=tick)
 
@@ -120,32 +136,33 @@ def searched(
 def fitted(data: Dataset4D, known: Calibration, mask: np.ndarray | None, options: PtychoOptions, going: Going, places: Places | None) -> Fitted:
     """The fit itself, with checkpoints beside the output."""
     positions = None if places is None else torch.from_numpy(places.positions_A)
-    with progress("reading") as tick:
+    with going.progress("reading") as tick:
         p = prepare(data.frames, known, mask, options, memory_bytes=going.budget, positions_A=positions, progress=tick)
     check_halves(p)
     path, key = checkpoint_path(going.outputs.result), key_of(p, known)
     begin = _begin(path, key, going)
-    with progress("getting ready: the first time the model is compiled, which takes half a minute"):
+    with going.progress("getting ready: the first time the model is compiled, which takes half a minute"):
         get_ready()
+    going.page.begins(p)
     with _turning(options.iterations) as say:
-        outcome = follow(p, begin, _keeping(path, key, options, say))
+        outcome = follow(p, begin, _keeping(path, key, options, say, going.page))
     if outcome.status == "interrupted":
         save_checkpoint(path, outcome.kept, key)
-    return concluded(p, known, outcome)
+    return concluded(p, known, outcome, going)
 
 
-def concluded(p: Prepared, known: Calibration, outcome: Outcome) -> Fitted:
+def concluded(p: Prepared, known: Calibration, outcome: Outcome, going: Going) -> Fitted:
     """Image, residuals and, where asked for and the fit came to its end, half sets."""
     s = p.problem.setup
     image = scan_image(s, phase_of(outcome.leaves))
-    with progress("residuals") as tick:
+    with going.progress("residuals") as tick:
         left = residuals(p.problem, outcome.leaves, tick)
     halves: tuple[ScanImage, ScanImage] | None = None
     if p.options.halves != "none" and outcome.status in ENDED:
-        with suppress(Diverged), progress("half sets") as tick:  # a half may, where the whole did not: then there is no correlation to tell
+        with suppress(Diverged), going.progress("half sets") as tick:  # a half may, where the whole did not: then there is no correlation to tell
             one, other = half_fits(p, outcome.leaves, max(1, len(outcome.kept.history)), tick)
             halves = scan_image(s, one.real.mean(0)), scan_image(s, other.real.mean(0))
-    with progress("standard errors") as tick:
+    with going.progress("standard errors") as tick:
         return fitted_of(p, outcome, image, left, halves, known, tick)
 
 
@@ -186,9 +203,10 @@ def _begin(path: Path, key: str, going: Going) -> Kept | None:
     return None
 
 
-def _keeping(path: Path, key: str, options: PtychoOptions, say: Callable[[Kept], None]) -> Callable[[Kept], None]:
+def _keeping(path: Path, key: str, options: PtychoOptions, say: Callable[[Kept], None], page: Watches) -> Callable[[Kept], None]:
     def each(kept: Kept) -> None:
         say(kept)
+        page.took(kept)
         if options.checkpoint_every and kept.state.iteration % options.checkpoint_every == 0:
             save_checkpoint(path, kept, key)
 

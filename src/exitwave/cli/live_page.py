@@ -1,37 +1,31 @@
 """The live page from the command line: a source, what is known of it, a server, and what its buttons do."""
 
 import os
-import socket
-import webbrowser
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from importlib import import_module
 from time import perf_counter
 from typing import Any
-
-import click
 
 from exitwave.cli.asked import Known, given
 from exitwave.cli.live_source import Source, StreamFlags, check_apart, input_told, known_of, recorder_of, source_of
 from exitwave.cli.reconstruct import WANTED
 from exitwave.cli.saving import save_direct
+from exitwave.cli.serving import Serving, ready, serve
 from exitwave.cli.session import Outputs
 from exitwave.cli.told import Making
 from exitwave.cli.work import Reconstructed, recipe_of
-from exitwave.core import InputError, record
+from exitwave.core import InputError
 from exitwave.core.aberrations import focus_in_words
 from exitwave.data import Dataset4D
 from exitwave.io.nxem import Facts
 from exitwave.io.streams import Recorder
 from exitwave.live import Microscope, paced
-from exitwave.live.page import Command, Doing, Scene, Session, Settings, Snapshot, guard_of, scene_of, settings_for
+from exitwave.live.page import Command, Doing, Scene, Session, Settings, Snapshot, scene_of, settings_for
 from exitwave.live.page.demo import Simulated
 from exitwave.live.page.demo import known as demo_known
 from exitwave.live.page.feed import whole_rows
-from exitwave.live.page.guard import EVERY
 from exitwave.live.page.result import browsed, is_result
 from exitwave.live.page.scene import MOVED, calibration_at
 from exitwave.recon.calibrate import calibrate
@@ -41,20 +35,6 @@ from exitwave.signal import frc, ring_ssnr
 
 DEMO, DEMO_RATE, METHOD = "demo", 1.2e6, "ssb"
 LEAST_ROWS = 16
-
-
-@record
-class Serving:
-    """Where the page is served, whether a browser is opened, the folder that its buttons save to, and a recording from the beginning on
-    (which replaces a file with `force`)."""
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    token: str | None = None
-    browser: bool = True
-    folder: str = "."
-    recording: str | None = None
-    force: bool = False
 
 
 def refused(headless: Mapping[str, Any], share: tuple[int, int]) -> None:
@@ -83,10 +63,9 @@ def asked_of(recipe: str | None, sets: Sequence[str], flags: Mapping[str, Any]) 
 def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFlags, serving: Serving, *, optics: Mapping[str, Any],
         file: Mapping[str, Any], budget: int, making: Making) -> int:
     """Serve the page until Ctrl-C; the exit status."""
-    server_of = _server()
-    guard_of(serving.host, 0, serving.token)  # refused before the source is opened
+    ready(serving)  # refused before the source is opened
     if is_result(where):
-        return _serve(browsed(where), server_of, serving)
+        return serve(browsed(where), serving)
     source = demo_source(flags) if where == DEMO else source_of(where, flags, file)
     check_apart(source, (serving.recording,))
     known = known_of(source, beside, flags, optics)
@@ -98,24 +77,7 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
                       where if where != DEMO else "demo: a gold particle on carbon, simulated")
     if serving.recording:
         session.do(Command(name="record"))
-    return _serve(session, server_of, serving)
-
-
-def _serve(shows: Any, server_of: Callable[..., Any], serving: Serving) -> int:
-    with _listening(serving) as (bound, port):
-        guard = guard_of(serving.host, port, serving.token)
-        server = server_of(shows, guard, serving.host, port)
-        address = f"http://{_shown(serving.host)}:{port}/?token={guard.token}"
-        click.echo(f"the live page is at {address}  (Ctrl-C ends it)")
-        shows.open()
-        try:
-            if serving.browser:
-                webbrowser.open(address)
-            with suppress(KeyboardInterrupt):
-                server.run(sockets=[bound])
-        finally:
-            shows.close()
-    return 0
+    return serve(session, serving)
 
 
 def demo_source(flags: StreamFlags, frames: Simulated | None = None) -> Source:
@@ -204,47 +166,3 @@ def _named(folder: str, what: str, suffix: str) -> str:
         if not os.path.exists(path):
             return path
     raise InputError(f"{folder} has too many files of this moment")
-
-
-def _shown(host: str) -> str:
-    """The host as an address has it: for all addresses of the machine its name."""
-    if host in EVERY:
-        return socket.gethostname()
-    return f"[{host}]" if ":" in host else host
-
-
-@contextmanager
-def _listening(serving: Serving) -> Iterator[tuple[socket.socket, int]]:
-    """A socket that is bound, so that the port is known before anybody is told.
-
-    Raises:
-        InputError: the port is taken, or the host is not this machine's.
-    """
-    family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((serving.host, serving.port))
-        yield made, int(made.getsockname()[1])
-    except OSError as error:
-        raise InputError(f"{serving.host}:{serving.port} cannot be listened at", got=error.strerror or str(error),
-                         remedy="name another --port, or leave it out") from error
-    finally:
-        made.close()
-
-
-def _server() -> Callable[..., Any]:
-    """The server, where its packages are there.
-
-    Raises:
-        InputError: they are not.
-    """
-    try:
-        import_module("websockets")  # the server looks for it only when it begins
-
-        from exitwave.live.page.server import server_of
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in ("starlette", "uvicorn", "websockets", "anyio"):
-            raise
-        raise InputError(f"the live page needs {error.name}", remedy='pip install "exitwave[live]", or pass --headless') from error
-    return server_of

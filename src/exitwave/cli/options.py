@@ -168,6 +168,13 @@ image_options = together(
     click.option("--png", type=Output("picture"), help="Phase, FFT and transfer as a picture."),
     click.option("--tiff", type=Output("TIFF"), help="The phase as calibrated 32-bit TIFF."),
 )
+serving_options = together(
+    click.option("--host", default="127.0.0.1", show_default=True, help="Where the page is served; others than this machine need a --token."),
+    click.option("--port", type=click.IntRange(0, 65535), default=0, help="Its port.  [default: a free one]"),
+    click.option("--token", envvar="EXITWAVE_TOKEN", help="What the page's address must hold, 16 characters at least. "
+                 "Others on this machine can read command lines: EXITWAVE_TOKEN sets it unseen.  [default: a random one]"),
+    click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in a browser."),
+)
 device_option = click.option("--device", default="cpu", show_default=True, help="Where tensors live: cpu, cuda.")
 force_option = click.option("--force", is_flag=True, help="Replace outputs that exist.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable result on stdout.")

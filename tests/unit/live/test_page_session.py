@@ -11,8 +11,9 @@ import torch
 
 from exitwave.cli import live_page
 from exitwave.cli.asked import Known
-from exitwave.cli.live_page import Serving, doing_of
+from exitwave.cli.live_page import doing_of
 from exitwave.cli.live_source import Source, StreamFlags, check_apart, known_of, source_of
+from exitwave.cli.serving import Serving
 from exitwave.cli.told import Making
 from exitwave.core.errors import CalibrationError, InputError
 from exitwave.data import EventChunk, FrameChunk

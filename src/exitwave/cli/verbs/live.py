@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import click
 
-from exitwave.cli.options import Output, Unit, about_options, flag_of, recipe_option, scan_options, set_option, together
+from exitwave.cli.options import Output, Unit, about_options, flag_of, recipe_option, scan_options, serving_options, set_option, together
 
 
 class Share(click.ParamType):
@@ -29,10 +29,7 @@ image_options = together(
     click.option("--tiff", type=Output("TIFF"), help="Headless: the phase as calibrated 32-bit TIFF."),
 )
 page_options = together(
-    click.option("--host", default="127.0.0.1", show_default=True, help="Where the page is served; others than this machine need a --token."),
-    click.option("--port", type=click.IntRange(0, 65535), default=0, help="Its port.  [default: a free one]"),
-    click.option("--token", help="What the page's address must hold, 16 characters at least.  [default: a random one]"),
-    click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in a browser."),
+    serving_options,
     click.option("--save-to", type=click.Path(file_okay=False), default=".", help="Folder for what the page's buttons save.  [default: this one]"),
 )
 
@@ -137,9 +134,10 @@ def command(
     file = {name: flags.file[name] for name in ("reader", "shape", "dtype")}
     if not headless:
         from exitwave.cli import live_page
+        from exitwave.cli.serving import Serving
 
         live_page.refused({"output": output, "png": png, "tiff": tiff, "views": views, "seconds": seconds, "library": library}, stream.share)
-        serving = live_page.Serving(host=host, port=port, token=token, browser=browser, folder=save_to, recording=recording, force=flags.force)
+        serving = Serving(host=host, port=port, token=token, browser=browser, folder=save_to, recording=recording, force=flags.force)
         asked, known = live_page.asked_of(recipe, sets, {"method": method, "upsample": upsample})
         check_outputs(flags.force, recording)
         click.get_current_context().exit(live_page.run(source, asked, known, stream, serving, optics=flags.optics, file=file,

@@ -1,11 +1,12 @@
 """exitwave reconstruct: a phase image from a scan."""
 
+import os
 from dataclasses import replace
 from typing import Any
 
 import click
 
-from exitwave.cli.options import Step, Unit, about_options, device_option, image_options, recipe_option, scan_options, set_option
+from exitwave.cli.options import Step, Unit, about_options, device_option, image_options, recipe_option, scan_options, serving_options, set_option
 from exitwave.cli.ptycho_flags import check_direct, of_ptycho, ptycho_options, ptycho_taken
 from exitwave.cli.quantity_flags import quantities_taken, quantity_options
 from exitwave.cli.verbs.calibrate import TWINS, names_in, order_options
@@ -29,6 +30,8 @@ from exitwave.cli.verbs.calibrate import TWINS, names_in, order_options
 @about_options
 @quantity_options
 @ptycho_options
+@click.option("--live", "live", is_flag=True, help="ptycho: watch the fit in the browser, and stop it there (needs the extra live).")
+@serving_options
 @device_option
 @scan_options
 def command(
@@ -50,6 +53,11 @@ def command(
     about: tuple[str, ...],
     no_hash: bool,
     device: str,
+    live: bool,
+    host: str,
+    port: int,
+    token: str | None,
+    browser: bool,
     **options: Any,
 ) -> None:
     """The phase in FILE, by a direct method or by an iterative fit (ptycho). Flags override --set, --set overrides the recipe, the recipe
@@ -62,6 +70,7 @@ def command(
       exitwave reconstruct frames.npy --method lsq --positions spiral.csv --recipe recipe.yaml -o phase.h5
       exitwave reconstruct scan.h5 --method ssb --recipe recipe.yaml -o phase.h5 --correct --vacuum 0,0,20,40 --at 55,62.5,3
       exitwave reconstruct scan.h5 --method ptycho --recipe recipe.yaml -o fit.h5 --modes 2 --fit positions --halves scan --html fit.html
+      exitwave reconstruct scan.h5 --method ptycho --recipe recipe.yaml -o fit.h5 --live
     """
     from exitwave.cli.iterative import TRIALS, Going, check_checkpoint, is_ptycho
     from exitwave.cli.iterative import asked_of as of_fit_asked
@@ -69,8 +78,11 @@ def command(
     from exitwave.cli.places import asked_places
     from exitwave.cli.reconstruct import asked_of, run
     from exitwave.cli.scan_flags import scan_flags, scan_in
+    from exitwave.cli.serving import Serving
     from exitwave.cli.session import Outputs, begin, check_outputs, only_cpu
     from exitwave.cli.told import Making, about_of
+    from exitwave.cli.watched import watched
+    from exitwave.core import InputError
     from exitwave.recon.iterative.search import check_search
 
     quantities, points = quantities_taken(options)
@@ -86,13 +98,17 @@ def command(
         force = flags.force or check_checkpoint(output, resume=resume, force=flags.force)
         check_outputs(force, output, png, tiff, html)
         first = {"twin": twin or "positive-phase", "order": order or 1} if calibrate_first else None
-        going = Going(outputs=outputs, budget=begin(flags.threads, flags.memory), force=force, as_json=flags.as_json, resume=resume, html=html,
-                      calibrate=first, search=names_in(of_fit.get("search")), trials=of_fit.get("trials", TRIALS))
-        check_search(going.search, chosen)
+        check_search(names_in(of_fit.get("search")), chosen)
         places, scan_shape = asked_places(file, positions, pitch_A=None, field_A=None, **flags.file)
         data = scan_in(file, replace(flags, file={**flags.file, "scan_shape": scan_shape}))
-        status = fit_run(data, chosen, known, going, optics=flags.optics, making=making, places=places)
+        serving = Serving(host=host, port=port, token=token, browser=browser) if live else None
+        with watched(f"{os.path.basename(file)} to {os.path.basename(output)}", serving) as page:
+            going = Going(outputs=outputs, budget=begin(flags.threads, flags.memory), force=force, as_json=flags.as_json, resume=resume, html=html,
+                          calibrate=first, search=names_in(of_fit.get("search")), trials=of_fit.get("trials", TRIALS), page=page)
+            status = fit_run(data, chosen, known, going, optics=flags.optics, making=making, places=places)
         return click.get_current_context().exit(status)
+    if live:
+        raise InputError("--live is for --method ptycho: direct methods take seconds", remedy="`exitwave live FILE` shows them while the scan runs")
     check_direct(of_fit, quantities["halves"], method)
     asked, known = asked_of(
         recipe,

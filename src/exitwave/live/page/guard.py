@@ -1,4 +1,4 @@
-"""Who may look and who may turn the knobs: tokens, origins, hosts, rates. Pure functions and one small counter."""
+"""Who may look and who may turn the knobs: tokens, tickets, origins, hosts, rates. Pure functions and two small counters."""
 
 import hmac
 import ipaddress
@@ -10,6 +10,7 @@ from exitwave.core import record
 from exitwave.core.errors import InputError
 
 SHORTEST = 16  # characters of a token that a person chooses
+TICKET_S = 60.0
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 EVERY = ("0.0.0.0", "::")  # all addresses of a machine, none of which a browser is given
 
@@ -91,6 +92,22 @@ def loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+class Ticket:
+    """A code that opens the page once, within `TICKET_S` of being made. It stands on the browser's command line, where others on the machine can
+    read it: by then it is spent."""
+
+    def __init__(self, now: float) -> None:
+        self.code = token_urlsafe(24)
+        self._until = now + TICKET_S
+
+    def takes(self, code: str, now: float) -> bool:
+        """Whether this is the code, for the first time and in time."""
+        right = hmac.compare_digest(code.encode("utf-8", "replace"), self.code.encode()) and now <= self._until
+        if right:
+            self._until = float("-inf")
+        return right
 
 
 class Bucket:

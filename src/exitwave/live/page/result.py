@@ -81,7 +81,7 @@ class Browsing:
     def _status(self) -> dict[str, Any]:
         metrics = self.result.metrics
         seconds = metrics.get("seconds")
-        return {"name": self.name, "status": "result", "because": "", "note": "", "busy": "", "recording": "", "fixed": True, "can": [],
+        return {"scene": "result", "name": self.name, "status": "result", "because": "", "note": "", "busy": "", "recording": "", "can": [],
                 "planes": [[name, plane.title or name] for name, plane in self.result.images.items()],
                 "plane": self.settings.plane, "seconds": float(seconds) if isinstance(seconds, int | float) else 0.0, "settings": None}
 

@@ -15,19 +15,21 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from exitwave.core.errors import ExitwaveError, InputError
-from exitwave.live.page.guard import Bucket, Guard
+from exitwave.live.page.guard import Bucket, Guard, Ticket
 from exitwave.live.page.settings import LONGEST, Change, Command, Shown, message_of
 from exitwave.live.page.wire import packed
 from exitwave.plot.maps import tables
 
 SCRIPT = "text/javascript; charset=utf-8"
-ASSETS = {"page.html": "text/html; charset=utf-8", "page.js": SCRIPT, "panels.js": SCRIPT, "draw.js": SCRIPT, "page.css": "text/css; charset=utf-8"}
+SCRIPTS = ("main.js", "page.js", "panels.js", "charts.js", "draw.js")
+ASSETS = {"page.html": "text/html; charset=utf-8", "page.css": "text/css; charset=utf-8", **dict.fromkeys(SCRIPTS, SCRIPT)}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
                                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
 }
+CLOSED = {"Connection": "close"}  # strangers keep no connection
 VIEWERS = 16
 PER_SECOND, BURST, MOST_REFUSED = 60.0, 240, 400
 SIGN_IN = "This page needs the address that `exitwave live` printed, its token included.\n"
@@ -109,8 +111,8 @@ class Hub:
             self.viewers.discard(viewer)
 
 
-def application(shows: Shows, guard: Guard) -> Starlette:
-    """The page, its parts and its websocket, for those whom `guard` lets in."""
+def application(shows: Shows, guard: Guard, ticket: Ticket | None = None) -> Starlette:
+    """The page, its parts and its websocket, for those whom `guard` lets in; the first who brings the `ticket` is one of them."""
     hub = Hub(shows)
     contents = {name: files("exitwave.live.page").joinpath("assets", name).read_bytes() for name in ASSETS} | {"maps.bin": tables()}
     types = {**ASSETS, "maps.bin": "application/octet-stream"}
@@ -118,18 +120,26 @@ def application(shows: Shows, guard: Guard) -> Starlette:
     def known(request: Request) -> bool:
         return guard.answers(request.headers) and guard.knows(request.cookies.get(guard.cookie))
 
+    def signs_in(request: Request) -> bool:
+        asked = request.query_params
+        if not guard.answers(request.headers):
+            return False
+        if "once" in asked:  # a browser that opens its last tabs again brings an old one
+            return known(request) or (ticket is not None and ticket.takes(asked["once"], monotonic()))
+        return "token" in asked and guard.knows(asked["token"])
+
     async def first(request: Request) -> Response:
-        if guard.answers(request.headers) and "token" in request.query_params and guard.knows(request.query_params["token"]):
+        if signs_in(request):
             made = RedirectResponse("/", 303, headers=HEADERS)
             made.set_cookie(guard.cookie, guard.token, httponly=True, samesite="lax", path="/")
             return made
         if not known(request):
-            return PlainTextResponse(SIGN_IN, 403, headers=HEADERS)
+            return PlainTextResponse(SIGN_IN, 403, headers=HEADERS | CLOSED)
         return Response(contents["page.html"], media_type=types["page.html"], headers=HEADERS)
 
     async def asset(request: Request) -> Response:
         if not known(request):
-            return PlainTextResponse(SIGN_IN, 403, headers=HEADERS)
+            return PlainTextResponse(SIGN_IN, 403, headers=HEADERS | CLOSED)
         name = request.path_params["name"]
         if name not in contents:
             return PlainTextResponse("there is nothing of this name\n", 404, headers=HEADERS)
@@ -199,9 +209,9 @@ async def _done(message: Change | Command | Shown, viewer: Viewer, shows: Shows)
     return await asyncio.to_thread(shows.do, message)
 
 
-def server_of(shows: Shows, guard: Guard, host: str, port: int) -> uvicorn.Server:
+def server_of(shows: Shows, guard: Guard, host: str, port: int, ticket: Ticket | None = None) -> uvicorn.Server:
     """A server that is ready to `run`. Messages from browsers are small, and compressing noisy images would only take time."""
-    config = uvicorn.Config(application(shows, guard), host=host, port=port, log_level="critical", access_log=False, ws="websockets-sansio",
+    config = uvicorn.Config(application(shows, guard, ticket), host=host, port=port, log_level="critical", access_log=False, ws="websockets-sansio",
                             ws_max_size=4 * LONGEST, ws_per_message_deflate=False, server_header=False, date_header=False,
                             timeout_graceful_shutdown=1, limit_concurrency=64)
     return uvicorn.Server(config)

@@ -13,6 +13,7 @@ from exitwave.recon.options import FACTORS
 
 View = Literal["phase", "amplitude", "wave", "detector"]
 VIEWS = ("phase", "amplitude", "wave", "detector")
+MOST_LAYERS = 2**16
 LONGEST, LONGEST_NAME = 4096, 80  # bytes of a message from a browser, letters of a plane's name
 NUMBERS = {  # name: (least, most) in the unit of the name
     "C10_A": (-1e7, 1e7), "C12_A": (0.0, 1e6), "phi12_deg": (-180.0, 180.0), "C21_A": (0.0, 1e7), "phi21_deg": (-360.0, 360.0),
@@ -25,8 +26,8 @@ COMMANDS = ("start", "stop", "save", "calibrate")
 class Settings:
     """One set for all who look: the `method`, fine pixels per scan step, what the big image is (`view`); aberrations that the sliders move, the
     detector's rotation; the virtual detector (an annulus `inner_mrad` to `outer_mrad` around a centre relative to the optic axis, detector frame);
-    the scan position whose own pattern is shown (None: the mean); of a result the
-    `plane` that is shown (None: the main one)."""
+    the scan position whose own pattern is shown (None: the mean); of a result or a fit the `plane` that is shown (None: the main one), and of a stack
+    its `layer` (None: the middle one)."""
 
     method: str = "obf"
     upsample: int = 1
@@ -44,6 +45,7 @@ class Settings:
     centre_x_mrad: float = 0.0
     position: tuple[int, int] | None = None
     plane: str | None = None
+    layer: int | None = None
 
 
 @record
@@ -121,6 +123,8 @@ def _checked(name: object, value: Any) -> Any:
     if name == "transpose" and isinstance(value, bool):
         return value
     if name == "plane" and isinstance(value, str) and 0 < len(value) <= LONGEST_NAME:
+        return value
+    if name == "layer" and type(value) is int and 0 <= value < MOST_LAYERS:
         return value
     if name == "position" and _is_position(value):
         return None if value is None else (value[0], value[1])

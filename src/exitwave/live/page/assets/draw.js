@@ -3,9 +3,10 @@
 export const MAPS = ["gray", "magma", "viridis", "cividis", "RdBu_r", "twilight_shifted"];
 const LEVELS = 256, STEPS = 65535;
 const tables = {};
+let host = null; // the element that carries the theme's colours
 
-export async function loadMaps() {
-  const bytes = new Uint8Array(await (await fetch("/maps.bin")).arrayBuffer());
+export function begin(element, bytes) {
+  host = element;
   MAPS.forEach((name, i) => { tables[name] = bytes.subarray(768 * i, 768 * (i + 1)); });
 }
 
@@ -106,7 +107,7 @@ export function sharp(canvas) {
   return [context, width, height];
 }
 
-export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+export const colour = (name) => getComputedStyle(host).getPropertyValue(name).trim();
 const FONT = '12px system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
 
 export function nice(length) {
@@ -120,8 +121,9 @@ export const number = (value, digits = 3) => {
   return size >= 1e5 || size < 1e-3 ? value.toExponential(Math.max(0, digits - 2)).replace("e+", "e") : String(Number(value.toPrecision(digits)));
 };
 export const length = (A) => A >= 1e4 ? `${number(A / 1e4)} µm` : A >= 10 ? `${number(A / 10)} nm` : `${number(A)} Å`;
+export const time = (s) => s >= 5400 ? `${number(s / 3600, 2)} h` : s >= 90 ? `${number(s / 60, 2)} min` : s >= 1 ? `${number(s, 2)} s` : `${number(1e3 * s, 2)} ms`;
 export const many = (value) => {
-  for (const [size, letter] of [[1e9, " G"], [1e6, " M"], [1e3, " k"]]) if (value >= size) return number(value / size) + letter;
+  for (const [size, letter] of [[1e12, " T"], [1e9, " G"], [1e6, " M"], [1e3, " k"]]) if (value >= size) return number(value / size) + letter;
   return number(value);
 };
 
@@ -230,4 +232,35 @@ export function frequencyAxis(context, box, last) {
     context.fillText(tick(v, step), Math.min(left + width - 12, x), top + height + 4);
   }
   context.fillText("spatial frequency (1/Å)", left + width / 2, top + height + 18);
+}
+
+// Lines over a plain axis from x[0] to x[1]: each {x, y, ink, dash, band, dots}; `axis` [low, high] of y.
+export function chart(context, box, x, axis, lines, words, [below, beside]) {
+  const [left, top, width, height] = box, across = (v) => left + width * (v - x[0]) / (x[1] - x[0] || 1), up = (v) => top + height * (1 - (v - axis[0]) / (axis[1] - axis[0] || 1));
+  context.strokeStyle = colour("--line"); context.lineWidth = 1; context.strokeRect(left + 0.5, top + 0.5, width, height);
+  context.font = '11px system-ui, "Segoe UI", "DejaVu Sans", sans-serif'; context.fillStyle = colour("--quiet");
+  let step = tickStep(axis[1] - axis[0], Math.max(2, Math.floor(height / 34)));
+  context.textAlign = "right"; context.textBaseline = "middle";
+  for (let v = Math.ceil(axis[0] / step) * step; v <= axis[1] + 1e-9 * step; v += step) { context.fillText(tick(v, step), left - 5, up(v)); context.fillRect(left, Math.round(up(v)), 4, 1); }
+  step = Math.max(1, tickStep(x[1] - x[0], Math.max(2, Math.floor(width / 60))));
+  context.textAlign = "center"; context.textBaseline = "top";
+  for (let v = Math.ceil(x[0] / step) * step; v <= x[1] + 1e-9 * step; v += step) { context.fillRect(Math.round(across(v)), top + height - 4, 1, 4); context.fillText(tick(v, step), across(v), top + height + 4); }
+  context.textAlign = "left"; context.fillText(below, left, top + height + 18);
+  context.textBaseline = "alphabetic"; context.fillText(beside, 0, top - 6);
+  context.save(); context.beginPath(); context.rect(left, top, width, height); context.clip();
+  for (const line of lines) {
+    context.strokeStyle = context.fillStyle = line.ink; context.lineWidth = line.wide || 1.6; context.setLineDash(line.dash || []);
+    if (line.band) {
+      context.globalAlpha = 0.22; context.beginPath();
+      line.x.forEach((v, i) => context.lineTo(across(v), up(line.y[i] + line.band[i])));
+      for (let i = line.x.length - 1; i >= 0; i--) context.lineTo(across(line.x[i]), up(line.y[i] - line.band[i]));
+      context.fill(); context.globalAlpha = 1;
+    }
+    context.beginPath(); line.x.forEach((v, i) => context.lineTo(across(v), up(line.y[i]))); context.stroke();
+    if (line.dots) line.x.forEach((v, i) => { context.beginPath(); context.arc(across(v), up(line.y[i]), 2.2, 0, 7); context.fill(); });
+  }
+  context.restore(); context.setLineDash([]);
+  context.textAlign = "right"; context.textBaseline = "alphabetic";
+  let at = left + width;
+  for (const [text, ink] of words.slice().reverse()) { context.fillStyle = ink; context.fillText(text, at, top - 6); at -= context.measureText(text).width + 12; }
 }

@@ -1,8 +1,8 @@
-// The page: a websocket, controls that send settings, panels that draw what comes. It keeps nothing that the server does not know, but how things look.
+// The page: controls that send settings, panels that draw what comes. It keeps nothing that the server does not know, but how things look.
 import * as draw from "./draw.js";
 import { ImagePanel, PatternPanel, drawCurves, drawDetector, drawSpark, drawSpectrum } from "./panels.js";
+import { drawHistory, drawProbe, drawTiming } from "./charts.js";
 
-const at = (id) => document.getElementById(id);
 const METHODS = { obf: "OBF", ssb: "SSB", parallax: "parallax (tcBF)", "flipped-parallax": "parallax, flipped", lsq: "least squares", wiener: "posterior mean (Wiener)", wdd: "WDD", icom: "iCOM", dpc: "iDPC" };
 const MAP_NAMES = { magma: "magma", gray: "grey", viridis: "viridis", cividis: "cividis", RdBu_r: "blue–red", twilight_shifted: "cyclic" };
 // [setting, label, unit, Angstroms (degrees) per unit, sign, least range in units, words]
@@ -13,15 +13,20 @@ const KNOBS = [
   ["rotation_deg", "Rotation", "°", 1, 1, 180],
 ];
 
-const kept = JSON.parse(localStorage.getItem("exitwave") || "{}");
-const keep = (name, value) => { kept[name] = value; localStorage.setItem("exitwave", JSON.stringify(kept)); };
-let socket = null, status = {}, messages = {}, dirty = new Set(), pending = {}, waiting = 0, sent = 0, wordTimer = 0, notes = -1;
+const TOLD = { connecting: "connecting", waiting: "waiting for the source", running: "running", complete: "complete", stopped: "stopped", broken: "the source broke off", lost: "no connection: trying again", result: "a finished result", frames: "a scan on the disk" };
+const OVER = ["complete", "stopped", "broken"];
+
+// `root` holds the elements (a document, or the shadow of one element), `host` carries the theme, `link` says how messages come and go.
+export function start({ root, host, maps, store, link }) {
+const at = (id) => root.getElementById(id), { kept, keep } = store;
+draw.begin(host, maps);
+let status = { scene: "scan" }, messages = {}, dirty = new Set(), pending = {}, waiting = 0, sent = 0, wordTimer = 0, notes = -1;
 const rates = [];
 
 // Theme
 const dark = () => kept.theme ? kept.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 function theme() {
-  document.documentElement.dataset.theme = dark() ? "dark" : "light";
+  host.dataset.theme = dark() ? "dark" : "light";
   at("theme").textContent = dark() ? "Light" : "Dark";
   all();
 }
@@ -29,10 +34,7 @@ at("theme").onclick = () => { keep("theme", dark() ? "light" : "dark"); theme();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", theme);
 
 // Sending: settings are gathered for a moment, so that a slider does not send more than the server takes.
-function send(message) {
-  if (!socket || socket.readyState !== WebSocket.OPEN) return word("there is no connection to the server", true);
-  socket.send(JSON.stringify(message));
-}
+function send(message) { if (!wire.send(JSON.stringify(message))) word("there is no connection to the server", true); }
 function set(values) {
   Object.assign(pending, values);
   Object.assign(status.settings || {}, values);
@@ -42,6 +44,7 @@ function set(values) {
 
 // Panels
 const image = new ImagePanel(at("image"), at("colours"), (text) => { at("value").textContent = text || "\u00a0"; }, (where) => { if (status.settings) set({ position: where }); });
+image.root = root;
 const pattern = new PatternPanel(at("pattern"), (d) => {
   const round = (v) => Math.round(v * 1e4) / 1e4;
   set({ centre_y_mrad: round(d.y), centre_x_mrad: round(d.x), inner_mrad: round(d.inner), outer_mrad: round(d.outer) });
@@ -59,7 +62,7 @@ at("method").onchange = (e) => set({ method: e.target.value });
 at("view").onchange = (e) => set({ view: e.target.value });
 at("upsample").onchange = (e) => set({ upsample: Number(e.target.value) });
 at("transpose").onchange = (e) => set({ transpose: e.target.checked });
-at("mean").onclick = () => set({ position: null });
+at("mean").onclick = () => { image.pinned = false; set({ position: null }); };
 at("centred").onclick = () => { pattern.detector.y = pattern.detector.x = 0; pattern.changed(); };
 for (const name of ["inner", "outer"]) at(name).onchange = (e) => { const v = Number(e.target.value); if (e.target.value !== "" && v >= 0) { pattern.resize(name, v); pattern.changed(); } };
 for (const name of ["start", "stop", "save", "calibrate"]) at(name).onclick = () => send({ type: name });
@@ -80,8 +83,8 @@ const knobs = KNOBS.map(([name, label, unit, per, sign, least, words]) => {
   knob.show = (inside) => {
     const value = sign * inside / per;
     if (!knob.range || Math.abs(value) > knob.range * 1.0001) knob.reach(value);
-    if (document.activeElement !== slider) slider.value = value;
-    if (document.activeElement !== box) box.value = Number(value.toPrecision(4));
+    if (root.activeElement !== slider) slider.value = value;
+    if (root.activeElement !== box) box.value = Number(value.toPrecision(4));
     if (said) said.textContent = words(inside);
     slider.setAttribute("aria-valuetext", words ? words(inside) : `${draw.number(value, 4)} ${unit}`);
   };
@@ -94,11 +97,10 @@ const knobs = KNOBS.map(([name, label, unit, per, sign, least, words]) => {
 function fields() {
   const d = pattern.detector;
   if (!d) return;
-  for (const name of ["inner", "outer"]) if (document.activeElement !== at(name)) at(name).value = Number(d[name].toPrecision(4));
+  for (const name of ["inner", "outer"]) if (root.activeElement !== at(name)) at(name).value = Number(d[name].toPrecision(4));
 }
 
 // What is told
-const TOLD = { connecting: "connecting", waiting: "waiting for the source", running: "running", complete: "complete", stopped: "stopped", broken: "the source broke off", lost: "no connection: trying again", result: "a finished result" };
 function word(text, refused = false) {
   const box = at("word");
   clearTimeout(wordTimer);
@@ -107,58 +109,105 @@ function word(text, refused = false) {
 }
 
 function told() {
-  const s = status, running = s.status === "running";
-  document.title = `${s.name || ""} – exitwave live`;
+  const s = status, running = s.status === "running", can = s.can || [], settings = s.settings;
+  scene(s);
+  if (root === document) document.title = `${s.name || ""} – exitwave live`;
   at("name").textContent = s.name || ""; at("name").title = s.name || "";
   at("dot").className = `dot ${s.status}`;
-  at("status").textContent = (TOLD[s.status] || s.status) + (s.because ? `: ${s.because}` : "") + (s.busy ? `, ${s.busy}` : "");
-  at("record").hidden = !(s.can || []).includes("record");
-  at("start").disabled = running || s.fixed; at("stop").disabled = !running;
-  at("save").disabled = !(s.can || []).includes("save") || s.busy !== "";
-  at("record").disabled = !(s.can || []).includes("record"); at("record").setAttribute("aria-pressed", s.recording ? "true" : "false");
+  at("status").textContent = (s.ended || TOLD[s.status] || s.status) + (s.because ? `: ${s.because}` : "") + (s.busy ? `, ${s.busy}` : "");
+  at("start").disabled = running || !settings; at("stop").disabled = s.scene === "scan" ? !running : !can.includes("stop");
+  at("save").disabled = !can.includes("save") || s.busy !== "";
+  at("record").disabled = !can.includes("record"); at("record").setAttribute("aria-pressed", s.recording ? "true" : "false");
   at("record").textContent = s.recording ? "Stop recording" : "Record"; at("record").title = s.recording || "";
-  at("calibrate").disabled = !(s.can || []).includes("calibrate") || s.busy !== "";
-  const counts = s.events || s.frames || 0;
-  at("what").textContent = s.events || !s.frames ? "events" : "frames"; at("events").textContent = draw.many(counts);
-  at("rate").textContent = running ? `${draw.many(s.per_second)}/s` : "–";
-  at("backlog").textContent = `${draw.number(s.waiting_bytes / 1e6, 2)} MB`;
-  at("refresh").textContent = s.render_s ? `${Math.round(1e3 * s.render_s)} ms` : "–";
+  at("calibrate").disabled = !can.includes("calibrate") || s.busy !== "";
   at("rejected").replaceChildren(...Object.entries(s.rejected || {}).map(([reason, n]) => Object.assign(document.createElement("li"), { textContent: `${draw.many(n)} ${reason}` })));
-  if (running) { rates.push(s.per_second); if (rates.length > 240) rates.shift(); drawSpark(at("spark"), rates); }
+  if (s.part !== undefined) progress(s.part);
   planes(s);
-  const have = s.settings;
-  if (!have || waiting) return;
-  for (const name of ["method", "view"]) at(name).value = have[name];
-  at("upsample").value = String(have.upsample); at("transpose").checked = have.transpose;
-  knobs.forEach((knob) => knob.show(have[knob.name]));
-  pattern.set(have); image.position = have.position; fields();
-  at("which").textContent = have.position ? `of row ${have.position[0]}, column ${have.position[1]}` : "mean";
-  at("mean").hidden = !have.position;
-  for (const id of ["method", "upsample"]) at(id).disabled = have.view === "detector";
+  (NUMBERS[s.scene] || (() => {}))(s, running);
+  if (!settings || waiting) return;
+  for (const name of ["method", "view"]) at(name).value = settings[name];
+  at("upsample").value = String(settings.upsample); at("transpose").checked = settings.transpose;
+  knobs.forEach((knob) => knob.show(settings[knob.name]));
+  pattern.set(settings); image.position = settings.position; fields();
+  at("which").textContent = settings.position ? `of row ${settings.position[0]}, column ${settings.position[1]}${image.pinned ? ", held" : ""}` : "mean";
+  at("mean").hidden = !settings.position;
+  for (const id of ["method", "upsample"]) at(id).disabled = settings.view === "detector";
   const unknown = s.lacks ? `No phase image: ${s.lacks}` : (s.unknown || []).length ? `Nobody has stated ${s.unknown.join(" and ")}: Calibrate measures them from the counts, or turn the knobs.` : "";
   at("hint").hidden = !unknown; at("hint").textContent = unknown;
 }
 
-// A finished result has planes to choose, and no knobs.
-function planes(s) {
-  const list = s.planes || [], box = at("plane");
-  at("planes").hidden = !list.length;
-  for (const id of ["view", "method", "upsample"]) at(id).parentElement.hidden = list.length > 0;
-  at("optics").hidden = at("patterns").hidden = list.length > 0;
-  for (const id of ["start", "stop", "record", "save"]) at(id).hidden = list.length > 0;
-  for (const id of ["events", "rate", "backlog", "refresh", "spark"]) at(id).closest("div").hidden = list.length > 0;
-  if (box.options.length !== list.length) box.replaceChildren(...list.map(([name, title]) => new Option(title, name)));
-  if (list.length) box.value = s.plane;
+const NUMBERS = {
+  scan(s, running) {
+    const counts = s.events || s.frames || 0;
+    at("what").textContent = s.events || !s.frames ? "events" : "frames"; at("events").textContent = draw.many(counts);
+    at("rate").textContent = running ? `${draw.many(s.per_second)}/s` : "–";
+    at("backlog").textContent = `${draw.number((s.waiting_bytes || 0) / 1e6, 2)} MB`;
+    at("refresh").textContent = s.render_s ? `${Math.round(1e3 * s.render_s)} ms` : "–";
+    if (running) { rates.push(s.per_second); if (rates.length > 240) rates.shift(); drawSpark(at("spark"), rates); }
+  },
+  fit(s, running) {
+    at("iteration").textContent = s.iterations ? `${s.iteration} of ${s.iterations}` : "–";
+    at("loss").textContent = s.loss === undefined ? "–" : draw.number(s.loss, 5);
+    at("held").textContent = s.held_out === undefined ? "–" : draw.number(s.held_out, 5);
+    at("each").textContent = s.each_s ? draw.time(s.each_s) : "–";
+    at("left").textContent = s.each_s && running && !s.busy ? draw.time(s.each_s * (s.iterations - s.iteration)) : "–";
+  },
+  frames(s) {
+    at("scan-size").textContent = s.scan ? s.scan.join(" × ") : "–"; at("frame-size").textContent = s.frame ? s.frame.join(" × ") : "–";
+    at("bytes").textContent = s.bytes ? `${draw.many(s.bytes)}B` : "–"; at("read-rate").textContent = s.per_second ? `${draw.many(s.per_second)}B/s` : "–";
+  },
+};
+
+// What a scene has no use for is hidden.
+let shown = "";
+function scene(s) {
+  if (shown === s.scene) return;
+  shown = s.scene;
+  for (const part of root.querySelectorAll("[data-scene]")) part.hidden = !part.dataset.scene.split(" ").includes(shown);
+  const buttons = { scan: ["start", "stop", "record", "save"], fit: ["stop"] }[shown] || [];
+  for (const id of ["start", "stop", "record", "save"]) at(id).hidden = !buttons.includes(id);
+  at("optics").hidden = shown !== "scan"; at("patterns").hidden = !["scan", "frames"].includes(shown);
+  at("curves").parentElement.hidden = !["scan", "result"].includes(shown);
+  at("progress").style.visibility = shown === "result" ? "hidden" : "";
+  at("detector").parentElement.hidden = shown === "frames";
+  at("patterns").classList.toggle("alone", shown === "frames"); at("spectra").classList.toggle("alone", !["scan", "result"].includes(shown));
+  image.hovers = shown === "frames";
+  image.waiting = { fit: "the phase comes with the first iteration", frames: "reading the scan" }[shown] || "";
 }
-at("plane").onchange = (e) => send({ type: "set", settings: { plane: e.target.value } });
+
+function progress(share) {
+  const percent = Math.round(1000 * share) / 10;
+  at("done").style.width = `${percent}%`; at("progress").setAttribute("aria-valuenow", String(percent));
+}
+
+// Results and fits have planes, stacks have layers, folders have files.
+function planes(s) {
+  const list = s.planes || [], files = s.files || [];
+  at("planes").hidden = list.length < 2; at("files").hidden = !files.length; at("layers").hidden = !(s.layers > 1) || (s.scene === "fit" && s.plane === "phase");
+  options(at("plane"), list); options(at("file"), files);
+  if (list.length) at("plane").value = s.plane;
+  if (files.length) at("file").value = s.file;
+  if (s.layers > 1) {
+    const layer = s.layer === null || s.layer === undefined ? s.layers >> 1 : s.layer;
+    at("layer").max = s.layers - 1;
+    if (root.activeElement !== at("layer")) at("layer").value = layer;
+    at("layer-said").textContent = `${layer + 1} of ${s.layers}${s.depth_A === undefined ? "" : `, ${draw.length(s.depth_A)}`}`;
+  }
+}
+function options(box, list) {
+  const same = box.options.length === list.length && list.every(([name, title], i) => box.options[i].value === name && box.options[i].text === title);
+  if (!same) box.replaceChildren(...list.map(([name, title]) => new Option(title, name)));
+}
+at("plane").onchange = (e) => set({ plane: e.target.value });
+at("file").onchange = (e) => set({ plane: e.target.value });
+at("layer").oninput = (e) => set({ layer: Number(e.target.value) });
 
 const TAKE = {
   image(message) {
     image.take(message); dirty.add("image");
-    const h = message.header, percent = Math.round(1000 * h.reached) / 10;
-    at("done").style.width = `${percent}%`; at("done").parentElement.setAttribute("aria-valuenow", String(percent));
-    at("title").textContent = h.title || `${METHODS[h.method] || ""}, ${draw.number(percent)} % of the scan`;
-    at("done").parentElement.style.visibility = status.planes ? "hidden" : "";
+    const h = message.header;
+    if (status.part === undefined) progress(h.reached);
+    at("title").textContent = h.title || `${METHODS[h.method] || ""}, ${draw.number(Math.round(1000 * h.reached) / 10)} % of the scan`;
     if (h.dose_e_per_A2 !== undefined) { at("dose").textContent = `${draw.number(h.dose_e_per_A2)} e/Å²`; at("sigma").textContent = `${draw.number(h.sigma, 2)} ${h.view === "wave" ? "rad" : h.unit}`; }
   },
   pattern(message) { pattern.take(message); dirty.add("pattern"); },
@@ -169,16 +218,29 @@ const TAKE = {
     const h = message.header;
     at("resolution").textContent = !("resolution_A" in h) ? "–" : !h.last_A ? "no ring yet" : h.resolution_A ? draw.length(h.resolution_A) : `every ring, ${draw.length(h.last_A)}`;
   },
+  history(message) { messages.history = message; at("course").hidden = !message.arrays.loss; dirty.add("history"); },
+  probe(message) {
+    messages.probe = message; at("probes").hidden = !message.arrays.image; dirty.add("probe");
+    const shares = message.header.shares || [];
+    at("shares").textContent = shares.length > 1 ? `modes with ${shares.map((v) => `${draw.number(100 * v)} %`).join(", ")} of the power` : "";
+  },
+  timing(message) {
+    messages.timing = message; at("lines").hidden = !message.arrays.late_us; dirty.add("timing");
+    const h = message.header;
+    at("lines-said").textContent = h.lines ? `${h.lines} lines, ${draw.number(h.rms_us)} µs rms` : "";
+  },
   status(message) {
     status = message.header;
+    if (!status.scene) status.scene = "scan";
     if (notes >= 0 && status.notes > notes) word(status.note);
     notes = status.notes;
     told(); dirty.add("pattern");
   },
-  word(message) { word(message.header.words, message.header.refused); },
+  word(message) { if (message.header.words) word(message.header.words, message.header.refused); },
 };
 const DRAW = { image: () => image.draw(), pattern: () => pattern.draw(), detector: () => drawDetector(at("detector"), messages.detector, image.map),
-  spectrum: () => { drawSpectrum(at("spectrum"), messages.spectrum); drawCurves(at("curves"), messages.spectrum); } };
+  spectrum: () => { drawSpectrum(at("spectrum"), messages.spectrum); drawCurves(at("curves"), messages.spectrum); },
+  history: () => drawHistory(at("history"), messages.history), probe: () => drawProbe(at("probe"), messages.probe), timing: () => drawTiming(at("timing"), messages.timing) };
 
 let drawing = 0;
 function redraw() {
@@ -188,28 +250,20 @@ function redraw() {
 function all() { image.source = pattern.source = null; Object.keys(DRAW).forEach((name) => dirty.add(name)); redraw(); if (rates.length) drawSpark(at("spark"), rates); }
 new ResizeObserver(all).observe(at("image"));
 
-// The connection. The server sends the next images once these are drawn; a hidden tab draws nothing and answers slowly, which holds up nobody.
-let tries = 0;
-function connect() {
-  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
-  socket.binaryType = "arraybuffer";
-  socket.onopen = () => { tries = 0; word(""); };
-  socket.onmessage = (e) => {
-    if (typeof e.data === "string") {
-      const answer = () => socket.readyState === WebSocket.OPEN && socket.send('{"type":"shown"}');
-      if (document.hidden) return void setTimeout(answer, 1000);
-      return void requestAnimationFrame(answer);
-    }
-    const message = draw.decoded(e.data);
+// The server sends the next images once these are drawn; a hidden tab draws nothing and answers slowly, which holds up nobody.
+const wire = link({
+  opened() { word(""); },
+  message(buffer) {
+    const message = draw.decoded(buffer);
     if (TAKE[message.header.kind]) TAKE[message.header.kind](message);
     redraw();
-  };
-  socket.onclose = () => {
-    status = { ...status, status: "lost", because: "", busy: "" }; told();
-    setTimeout(connect, Math.min(5000, 300 * 2 ** tries++));
-  };
-}
-
-await draw.loadMaps();
+  },
+  asked(answer) { if (document.hidden) setTimeout(answer, 1000); else requestAnimationFrame(answer); },
+  lost() {
+    const over = status.scene === "fit" && OVER.includes(status.status);
+    status = over ? { ...status, ended: `${TOLD[status.status]}, the program has ended`, can: [] } : { ...status, status: "lost", because: "", busy: "", can: [] };
+    told();
+  },
+});
 theme();
-connect();
+}

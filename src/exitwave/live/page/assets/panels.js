@@ -85,8 +85,12 @@ export class ImagePanel {
       this.pointers.set(e.pointerId, now);
     }
     this.cursor = this.at(...now);
+    this.follow();
     this.draw();
   }
+
+  // Where the panel hovers, the position under the cursor is picked, unless one is held.
+  follow() { if (this.hovers && !this.pinned && this.cursor && this.message) this.picked(this.cursor.map((v) => Math.floor(v / this.factor()))); }
 
   up(e) {
     if (this.pointers.delete(e.pointerId) && e.type === "pointerup" && this.travelled < 5) this.pick(this.at(e.offsetX, e.offsetY));
@@ -94,6 +98,7 @@ export class ImagePanel {
 
   pick(where) {
     if (!where) return;
+    if (this.hovers) this.pinned = !this.pinned;
     const factor = this.factor();
     this.picked([Math.floor(where[0] / factor), Math.floor(where[1] / factor)]);
   }
@@ -110,9 +115,10 @@ export class ImagePanel {
     } else if (e.key === "+" || e.key === "=") return this.zoomAt(this.canvas.clientWidth / 2, this.canvas.clientHeight / 2, 1.3);
     else if (e.key === "-") return this.zoomAt(this.canvas.clientWidth / 2, this.canvas.clientHeight / 2, 1 / 1.3);
     else if (e.key === "0") return this.whole();
-    else if (e.key === "Enter") return this.pick(this.cursor);
+    else if (e.key === "Enter") return this.pick(this.cursor || [ny >> 1, nx >> 1]);
     else return;
     e.preventDefault();
+    if (step && !e.shiftKey) this.follow();
     this.draw();
   }
 
