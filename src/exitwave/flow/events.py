@@ -1,6 +1,7 @@
 """One-pass methods for what arrives, single electrons or frames: what `exitwave.flow.Accumulator` is for stored scans."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Protocol, TypeVar, runtime_checkable
 
 from exitwave.data.events import Chunk, EventStream
@@ -39,6 +40,20 @@ class EventAccumulator(Protocol[S, R_co]):
     def finish(self, state: S) -> R_co:
         """The result of the whole scan. The state may be used up."""
         ...
+
+
+@runtime_checkable
+class Copying(Protocol[S]):
+    """An accumulator that copies a growing state in less time than `copy.deepcopy` does. Whoever has a copy keeps it as it is."""
+
+    def copier(self) -> Callable[[S], S]:
+        """What makes copies of one state after the other."""
+        ...
+
+
+def copier_of(accumulator: EventAccumulator[S, R]) -> Callable[[S], S]:
+    """What copies its states: the accumulator's own way, or all of their memory."""
+    return accumulator.copier() if isinstance(accumulator, Copying) else deepcopy
 
 
 def ignore(events: int) -> None:

@@ -20,10 +20,11 @@ from exitwave.recon.live.moments import MomentState
 from exitwave.recon.live.reach import Reach
 from exitwave.recon.live.rim import Rim
 from exitwave.recon.live.shifted import Cells, ShiftedState
+from exitwave.recon.live.touched import Touched
 
 ENDS = ("complete", "stopped", "broken")  # the worst last
 KIND = "counted part of a stream"
-STATES = (Canvas, Cells, CubeState, DetectorState, GuidedState, Layout, MomentState, Reach, Rim, ShiftedState)
+STATES = (Canvas, Cells, CubeState, DetectorState, GuidedState, Layout, MomentState, Reach, Rim, ShiftedState, Touched)
 
 
 @record

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from copy import deepcopy
 from time import monotonic
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,7 +13,7 @@ from exitwave.core import record
 from exitwave.core.errors import ExitwaveError, InputError
 from exitwave.core.threads import torch_on_one
 from exitwave.data import Chunk, EventChunk, FrameChunk, LiveStream
-from exitwave.flow import EventAccumulator
+from exitwave.flow import EventAccumulator, copier_of
 from exitwave.io.streams.frame_order import UNCLOSED as UNCLOSED_FRAMES
 from exitwave.io.streams.packed_stream import UNCLOSED
 
@@ -143,6 +142,7 @@ class _Job:
                  show: Callable[[Look], None], recording: Recording | None, waiting_bytes: int) -> None:
         self.stream, self.accumulators, self.show, self.recording = stream, accumulators, show, recording
         self.states = {name: one.start(shape) for name, one in accumulators.items()}
+        self._copy = {name: copier_of(one) for name, one in accumulators.items()}
         self.events = self.frames = self.chunks = self.looks = 0
         self.failed_recording = self.failed_look = ""
         self.failed_looks = 0
@@ -214,7 +214,7 @@ class _Job:
         self.looks += 1
         before = Look(number=self.looks, seconds=seconds, chunks=self.chunks, events=self.events, frames=self.frames, rejected=self.rejected(),
                       views={}, lacking={}, view_s=0.0, waiting_bytes=self._room.waiting)
-        self._looking = self._viewer.submit(self._show, before, deepcopy(self.states))
+        self._looking = self._viewer.submit(self._show, before, {name: self._copy[name](state) for name, state in self.states.items()})
         return True
 
     def _show(self, before: Look, states: Mapping[str, Any]) -> None:

@@ -30,6 +30,9 @@ class Counts:
     def merge(self, left: CubeState, right: CubeState) -> CubeState:
         return self.cube.merge(left, right)
 
+    def copier(self) -> Callable[[CubeState], CubeState]:
+        return self.cube.copier()
+
     def view(self, state: CubeState) -> CubeState:
         return state
 

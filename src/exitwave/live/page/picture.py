@@ -6,7 +6,6 @@ import numpy as np
 
 from exitwave.core import record
 from exitwave.core.errors import InputError
-from exitwave.live.page.quick import Quick, totals_of
 from exitwave.live.page.scene import Scene, counted_by, detector_mask, phase_view
 from exitwave.live.page.settings import Settings
 from exitwave.plot.spectra import full_plane, log_spectrum, middle_origin, radial, untransferred
@@ -14,6 +13,7 @@ from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import DirectImage
 from exitwave.recon.live import CubeState
 from exitwave.recon.live.cube import share_reached
+from exitwave.recon.live.growing import Growing, add_counts
 from exitwave.signal import frc, ring_ssnr
 
 LONGEST_CURVE = 160
@@ -29,9 +29,9 @@ class Picture:
     geometry: Geometry | None
 
 
-def pictured(scene: Scene, state: CubeState, settings: Settings, quick: Quick | None = None) -> Picture:
+def pictured(scene: Scene, state: CubeState, settings: Settings, growing: Growing | None = None) -> Picture:
     """The big image: a phase (relative to its mean, which `image` keeps), a log-amplitude, a wave or the virtual detector's, with what it needs to
-    be read. `quick` keeps what the next one needs.
+    be read. `growing` keeps what the next one needs.
 
     Raises:
         InputError: no counts yet, pixels that were not counted, a method without an amplitude.
@@ -48,7 +48,7 @@ def pictured(scene: Scene, state: CubeState, settings: Settings, quick: Quick | 
         raise InputError(f"{settings.method} looks at the whole detector, and only the bright disk fits into the memory",
                          remedy="choose another method, or raise --memory")
     view = phase_view(scene, settings)
-    made = view.view(state) if quick is None else quick.image(view, state)
+    made = view.view(state) if growing is None else growing.image(view, state)
     arrays, unit = _shown(made, settings)
     noise = full_plane(made.noise.numpy(), made.image.shape[1]).real
     header = {**about, "view": settings.view, "unit": unit, "pitch_A": list(made.pitch_A), "method": settings.method, "upsample": settings.upsample,
@@ -98,7 +98,8 @@ def pattern(scene: Scene, state: CubeState, settings: Settings) -> tuple[dict[st
     flat = np.zeros(scene.shape[2] * scene.shape[3])
     if at is None:
         seen = int(np.count_nonzero(state.reach.seen))
-        _, sums = totals_of(state.canvas.counts, np.arange(len(scene.cube.pixels)), scene.shape[:2])
+        sums = np.zeros(len(scene.cube.pixels), np.int64)
+        add_counts(state.canvas.counts, np.arange(len(sums)), 0, state.canvas.cells, sums)
         flat[scene.cube.pixels] = sums / max(1, seen)
     else:
         if not (at[0] < ry and at[1] < rx):

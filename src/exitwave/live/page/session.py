@@ -15,7 +15,6 @@ from exitwave.core.errors import ExitwaveError, InputError
 from exitwave.data import LiveStream
 from exitwave.live.page.feed import Counts, Switch, stoppable
 from exitwave.live.page.picture import Picture, detected, pattern, pictured, spectrum
-from exitwave.live.page.quick import Quick
 from exitwave.live.page.scene import Scene, unknown
 from exitwave.live.page.settings import Change, Command, Settings, changed
 from exitwave.live.page.wire import packed
@@ -23,6 +22,7 @@ from exitwave.live.watch import EARLY, Ended, Look, Recording, in_words, watch
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import DirectImage
 from exitwave.recon.live import CubeState, ended
+from exitwave.recon.live.growing import Growing
 
 EVERY_S = 0.05  # between looks at most; rendering sets the pace
 STATUS_S = 0.25
@@ -77,7 +77,7 @@ class Session:
         self._told: dict[str, Any] = {"events": 0, "frames": 0, "seconds": 0.0, "waiting_bytes": 0, "per_second": 0.0, "rejected": {}}
         self._shown: Picture | None = None
         self._costs = {"render_s": 0.0, "side_s": 0.0}
-        self._stop, self._quick = threading.Event(), Quick()
+        self._stop, self._growing = threading.Event(), Growing()
         self._recording = Switch(lambda words: self._say(f"the recording is over: {words}"))
         self._busy = ""
         self._threads: dict[str, threading.Thread] = {}
@@ -267,7 +267,7 @@ class Session:
         begun = monotonic()
         try:
             if work:
-                made = pictured(self.scene, state, settings, self._quick)
+                made = pictured(self.scene, state, settings, self._growing)
                 self._shown, self._words = made, self._words if self._status == "broken" else ""
                 self._costs["render_s"] = monotonic() - begun
                 self._publish("image", packed("image", made.header, made.arrays))

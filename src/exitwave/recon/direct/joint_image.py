@@ -42,20 +42,27 @@ def reconstruct_optimal(
         MemoryBudgetError: the normal equations do not fit.
     """
     if kept is not None:
-        problem = _scaled(kept_sums(frames, g, kept, memory_bytes, dtype, progress), kept.tiles, upsample, dispersion, g, 1)
-    else:
-        problem = normal_problem(frames, g, method, parts=parts, upsample=upsample, dispersion=dispersion, finite_pixels=finite_pixels,
-                                 memory_bytes=memory_bytes, dtype=dtype, progress=progress)
-    if kept is not None and kept.solved is not None:
-        solved = solved_again(kept.solved, problem.sums, problem.nu)
-    else:
-        solved = solve(problem.sums, method, problem.nu, problem.rings)
+        return joint_solution(kept_sums(frames, g, kept, memory_bytes, dtype, progress), kept, g, method, dispersion, counts_per_electron)
+    problem = normal_problem(frames, g, method, parts=parts, upsample=upsample, dispersion=dispersion, finite_pixels=finite_pixels,
+                             memory_bytes=memory_bytes, dtype=dtype, progress=progress)
+    solved = solve(problem.sums, method, problem.nu, problem.rings)
     tiles, count = problem.tiles, upsample**2
     return replace(
         joint_image(g, tiles, method, solved.halves[..., :count], solved.transfer[..., :count], solved.noise[..., :count],
                     problem.total / counts_per_electron),
         amplitude=_amplitude(solved, tiles) if parts == "complex" else None,
     )
+
+
+def joint_solution(sums: NormalSums, kept: KeptNormal, g: Geometry, method: str, dispersion: float, counts_per_electron: float) -> DirectImage:
+    """The phase image that these normal equations of a scan give, solved as `kept` says or anew.
+
+    Raises:
+        InputError: no signal.
+    """
+    problem = _scaled(sums, kept.tiles, kept.tiles.upsample, dispersion, g, 1)
+    solved = solve(problem.sums, method, problem.nu, problem.rings) if kept.solved is None else solved_again(kept.solved, problem.sums, problem.nu)
+    return joint_image(g, kept.tiles, method, solved.halves, solved.transfer, solved.noise, problem.total / counts_per_electron)
 
 
 @record

@@ -41,10 +41,13 @@ def kept_normal(g: Geometry, method: str, *, upsample: int = 1, finite_pixels: b
         right[pick] = right_of(g, optics, tiles, pixels[pick], dtype).permute(3, 2, 0, 1).flatten(1, 2)
     power = float(optics.intensity(g.k_invA[pixels, 0], g.k_invA[pixels, 1]).sum())
     made = KeptNormal(tiles=tiles, pixels=pixels.numpy(), right=right, gram=gram, power=power, solved=None)
-    if method == "wiener":
-        return made
-    empty = NormalSums(gram=gram, right=torch.zeros((2, *gram.shape[:3]), dtype=gram.dtype), counts=0.0, power=power)
-    return replace(made, solved=solve(empty, method, 1.0, torch.zeros(gram.shape[:3])))
+    return made if method == "wiener" else solved_once(made, method)
+
+
+def solved_once(kept: KeptNormal, method: str) -> KeptNormal:
+    """With the operator of a method that does not ask the data for it."""
+    empty = NormalSums(gram=kept.gram, right=torch.zeros((2, *kept.gram.shape[:3]), dtype=kept.gram.dtype), counts=0.0, power=kept.power)
+    return replace(kept, solved=solve(empty, method, 1.0, torch.zeros(kept.gram.shape[:3])))
 
 
 def kept_sums(frames: FrameSource, g: Geometry, kept: KeptNormal, memory_bytes: int, dtype: torch.dtype, progress: Progress) -> NormalSums:

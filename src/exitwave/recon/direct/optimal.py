@@ -43,7 +43,7 @@ def solve(sums: NormalSums, method: str, nu: float, radius: Tensor, least: float
     """
     if method not in METHODS:
         raise InputError(f"unknown optimal method {method!r}", expected=", ".join(METHODS))
-    values, vectors = torch.linalg.eigh(sums.gram)  # (y, h, c), (y, h, c, c)
+    values, vectors = _eigen(sums.gram)  # (y, h, c), (y, h, c, c)
     seen = values > least * float(values.max())
     values = torch.clamp(values, min=0)
     safe = torch.where(seen, values, torch.ones_like(values))
@@ -75,6 +75,13 @@ def _posterior(sums: NormalSums, nu: float, radius: Tensor, rounds: int = 30) ->
     transfer = _diagonal(covariance @ gram)
     noise = nu * _diagonal(covariance @ gram @ covariance)
     return Solved(halves=_apply(covariance, sums.right), transfer=transfer, noise=noise, operator=covariance, prior=prior)
+
+
+def _eigen(gram: Tensor) -> tuple[Tensor, Tensor]:
+    if gram.shape[-1] == 1:  # thousands of single numbers
+        return gram[..., 0].real, torch.ones_like(gram)
+    values, vectors = torch.linalg.eigh(gram)
+    return values, vectors
 
 
 def _from_eigen(vectors: Tensor, values: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Direct phase images of a scan that still runs, from the count cube: the dense executor's, at every moment."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
@@ -64,6 +65,9 @@ class LivePhase:
 
     def merge(self, left: CubeState, right: CubeState) -> CubeState:
         return self.cube.merge(left, right)
+
+    def copier(self) -> Callable[[CubeState], CubeState]:
+        return self.cube.copier()
 
     def view(self, state: CubeState) -> DirectImage:
         """The image so far.
