@@ -9,7 +9,7 @@ try:
 except PackageNotFoundError:  # a source tree on the path without an install
     __version__ = "0.1.0"
 
-ROOMS = ("bench", "cli", "core", "data", "diffraction", "flow", "io", "live", "matter",
+ROOMS = ("bench", "cli", "core", "data", "diffraction", "flow", "images", "io", "live", "matter",
          "optics", "plot", "recon", "signal", "simulate", "spectra", "testing", "wave")
 
 __all__ = ["ROOMS", "__version__"]

@@ -1,0 +1,196 @@
+"""The closed-form blind-spot filter: fitted in one pass over the movie, applied frame by frame."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from exitwave.core import InputError, record
+from exitwave.core.threads import together_on
+from exitwave.data import ItemSource, items_of
+from exitwave.flow.budget import memory_budget
+from exitwave.flow.chunks import Chunk, block_bounds
+from exitwave.images.denoise._convolve import COLUMNS, ROWS, correlate
+from exitwave.images.denoise.covariance import Autocovariance, Covariances
+from exitwave.images.denoise.taps import Window, taps_of
+
+
+@record
+class LinearOptions:
+    """How far a filter looks: `time` frames to either side, `space` pixels, leaving out pixels of its own frame within `exclude` (1: where the
+    detector's point spread makes neighbours share noise). `forget`: as `Autocovariance`."""
+
+    time: int = 2
+    space: int = 8
+    exclude: int = 0
+    forget: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.time < 1 or self.space < 1:
+            raise InputError("a filter looks at least one frame and one pixel away", got=f"time {self.time}, space {self.space}")
+        if not 0 <= self.exclude < self.space:
+            raise InputError("the blind spot lies within the filter's reach", expected=f"exclude 0 to {self.space - 1}", got=self.exclude)
+        if not 0 < self.forget <= 1:
+            raise InputError("forget is a factor for each frame", expected="0 < forget <= 1", got=self.forget)
+
+    @property
+    def window(self) -> Window:
+        """The pixels that it looks at."""
+        return Window(time=self.time, space=self.space, exclude=self.exclude)
+
+    @property
+    def covariance(self) -> Autocovariance:
+        """The accumulator that measures what the filter needs."""
+        return Autocovariance(time=2 * self.time, space=2 * self.space, forget=self.forget)
+
+
+@record
+class LinearFilter:
+    """f(p) = m + sum_o w_o (y(p + o) - m), with m the mean of the frames beside p's own, w without the blind spot; beyond the edges y = m.
+
+    `taps` (T + 1, T + 1, 2 T + 1, 2 S + 1, 2 S + 1), float32, by how many frames there are before and after, T at most. f does not depend on y(p), to
+    the last bit, and f(a y) = a f(y): nothing in it knows the dose.
+    """
+
+    taps: np.ndarray
+    exclude: int = 0
+
+    def __post_init__(self) -> None:
+        shape = self.taps.shape
+        if self.taps.ndim != 5 or shape[0] != shape[1] or shape[2] != 2 * shape[0] - 1 or shape[3] != shape[4] or not shape[3] % 2:
+            raise InputError("taps of a filter", expected="(T + 1, T + 1, 2 T + 1, 2 S + 1, 2 S + 1)", got=shape)
+
+    @property
+    def time(self) -> int:
+        """Frames that it looks to either side."""
+        return self.taps.shape[0] - 1
+
+    @property
+    def space(self) -> int:
+        """Pixels that it looks to either side."""
+        return self.taps.shape[3] // 2
+
+
+def fit_linear(frames: ItemSource | np.ndarray, options: LinearOptions | None = None, memory_bytes: int | None = None) -> LinearFilter:
+    """The filter of a movie (n, y, x), from one pass over it.
+
+    Raises:
+        InputError: as `covariances_of`.
+    """
+    options = options or LinearOptions()
+    return filter_of(covariances_of(frames, options, memory_bytes), options)
+
+
+def filter_of(found: Covariances, options: LinearOptions) -> LinearFilter:
+    """The filter that fits a covariance, measured by `options.covariance`."""
+    return LinearFilter(taps=taps_of(found, options.window), exclude=options.exclude)
+
+
+def covariances_of(frames: ItemSource | np.ndarray, options: LinearOptions, memory_bytes: int | None = None) -> Covariances:
+    """What the filter needs of a movie (n, y, x).
+
+    Raises:
+        InputError: one frame alone, frames too small for the reach.
+        MemoryBudgetError: one frame does not fit.
+    """
+    accumulator, shape = options.covariance, _shape(frames)
+    state = accumulator.start((1, *shape), np.dtype(np.float32))
+    for chunk in movie_chunks(frames, memory_bytes):
+        state = accumulator.add(state, chunk)
+    return accumulator.finish(state)
+
+
+def movie_chunks(frames: ItemSource | np.ndarray, memory_bytes: int | None = None) -> Iterator[Chunk]:
+    """Frames (n, y, x) in order, a block at a time, each valid until the next.
+
+    Raises:
+        MemoryBudgetError: one frame does not fit.
+    """
+    if isinstance(frames, np.ndarray):
+        yield Chunk(start=0, stop=len(frames), frames=frames)
+        return
+    count, (ny, nx) = items_of(frames), frames.shape[-2:]
+    budget = memory_budget() if memory_bytes is None else memory_bytes
+    for start, stop in block_bounds(0, count, frames.natural_chunk, ny * nx, frames.dtype.itemsize, budget):
+        yield Chunk(start=start, stop=stop, frames=frames.read(start, stop))
+
+
+def _shape(frames: ItemSource | np.ndarray) -> tuple[int, int, int]:
+    if isinstance(frames, np.ndarray):
+        shape = frames.shape
+    else:
+        shape = (items_of(frames), *frames.shape[-2:]) if frames.item_axes == 2 else frames.shape
+    if len(shape) != 3 or shape[0] < 2:
+        raise InputError("a movie has frames (n, y, x), at least two", got=f"shape {shape}", remedy="a single image has no neighbours in time")
+    return shape[0], shape[1], shape[2]
+
+
+def filtered(frames: Iterable[np.ndarray], linear: LinearFilter) -> Iterator[np.ndarray]:
+    """Denoised frames (y, x), float32, one for each given one and in their order, T frames later; the first and last ones with the frames there are.
+
+    Raises:
+        InputError: one frame alone, frames whose size changes.
+    """
+    bench: _Bench | None = None
+    held: list[tuple[np.ndarray, float]] = []  # the frames from T before the next one to be made
+    made = came = 0
+    t = linear.time
+    for frame in frames:
+        bench = bench or _Bench(linear, (frame.shape[0], frame.shape[1]))
+        held.append(bench.padded(frame))
+        came += 1
+        if came - made > t:
+            yield bench.denoised(held, min(made, t), t)
+            made += 1
+            held = held[-2 * t :]
+    if bench is None or came < 2:
+        raise InputError("a movie has at least two frames", got=came, remedy="a single image has no neighbours in time")
+    while made < came:
+        yield bench.denoised(held[-(min(made, t) + came - made) :], min(made, t), min(came - 1 - made, t))
+        made += 1
+
+
+class _Bench:
+    """Buffers for frames of one size."""
+
+    def __init__(self, linear: LinearFilter, shape: tuple[int, int]) -> None:
+        self.linear, self.shape = linear, shape
+        side = 2 * linear.space + 1
+        self.rows, self.columns = (-(-n // unit) * unit for n, unit in zip(shape, (ROWS, COLUMNS), strict=True))
+        self.room = (self.rows + side + 3, self.columns + side + COLUMNS)
+        self.cover: dict[tuple[int, int], np.ndarray] = {}
+
+    def padded(self, frame: np.ndarray) -> tuple[np.ndarray, float]:
+        """A frame with zeros around it, and its mean."""
+        if frame.shape != self.shape:
+            raise InputError("the frames of a movie have one size", expected=self.shape, got=frame.shape)
+        s = self.linear.space
+        room = np.zeros(self.room, np.float32)
+        room[s : s + self.shape[0], s : s + self.shape[1]] = frame
+        return room, float(frame.mean(dtype=np.float64))
+
+    def denoised(self, held: list[tuple[np.ndarray, float]], before: int, after: int) -> np.ndarray:
+        """The frame that has `before` frames before it in `held`."""
+        near = held[: before + 1 + after]
+        others = [mean for i, (_, mean) in enumerate(near) if i != before]
+        mean = sum(others) / max(1, len(others))
+        if (before, after) not in self.cover:
+            inside = np.zeros(self.room, np.float32)
+            s = self.linear.space
+            inside[s : s + self.shape[0], s : s + self.shape[1]] = 1
+            self.cover[before, after] = 1 - self._correlated([inside] * len(near), before, after)
+        return self._correlated([room for room, _ in near], before, after) + np.float32(mean) * self.cover[before, after]
+
+    def _correlated(self, rooms: list[np.ndarray], before: int, after: int) -> np.ndarray:
+        t = self.linear.time
+        taps = self.linear.taps[before, after][t - before : t + after + 1]
+        tall = np.zeros((len(taps), taps.shape[1] + 6, taps.shape[2]), np.float32)
+        tall[:, 3:-3] = taps
+        flat = np.concatenate([room.reshape(-1) for room in rooms])
+        starts = np.arange(len(rooms)) * rooms[0].size
+        out = np.empty((self.rows, self.columns), np.float32)
+
+        def part(first: int, last: int) -> None:
+            correlate(flat, starts, self.room[1], tall, self.rows, self.columns, out.reshape(-1), first, last)
+
+        together_on(self.rows // ROWS, part)
+        return out[: self.shape[0], : self.shape[1]]

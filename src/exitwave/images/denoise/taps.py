@@ -1,0 +1,151 @@
+"""Weights of a blind-spot filter from an autocovariance: closed-form directions, of which the data's own halves say how much of each to take."""
+
+import numpy as np
+from scipy.fft import irfftn, rfftn
+
+from exitwave.core import record
+from exitwave.images.denoise.covariance import Covariances
+
+STEPS = (1, 3)  # conjugate gradients: the matched filter, and nearly the least-squares one
+SHRINKS = (("keep", 3.0), ("take", 2.0), ("take", 5.0))  # what is done to coefficients of the covariance, threshold in standard errors
+RIDGE = 1e-3
+
+
+@record
+class Window:
+    """Which pixels a filter looks at: up to `time` frames and `space` pixels away, but those of its own frame within `exclude` pixels (0: itself)."""
+
+    time: int
+    space: int
+    exclude: int = 0
+
+    def mask(self, before: int, after: int) -> np.ndarray:
+        """(2 T + 1, 2 S + 1, 2 S + 1) bool: where weights may be, for a frame with that many frames before and after it."""
+        t, s, e = self.time, self.space, self.exclude
+        found = np.zeros((2 * t + 1, 2 * s + 1, 2 * s + 1), dtype=bool)
+        found[t - before : t + after + 1] = True
+        found[t, s - e : s + e + 1, s - e : s + e + 1] = False
+        return found
+
+
+def taps_of(found: Covariances, window: Window) -> np.ndarray:
+    """Weights (T + 1, T + 1, 2 T + 1, 2 S + 1, 2 S + 1), float32, by how many frames there are before and after (at most T of each).
+
+    The least-squares filter solves A w = b with A_jk = R(o_j - o_k), b_j = R(o_j); the blind spot leaves the noise out of b and in A. The measured R
+    is itself noisy, and 1445 free weights follow that noise. So w is a sum of eight directions: of A w = b as measured and with the power
+    spectrum of R shrunk (below its standard error there is no signal), after one and three steps of conjugate gradients. Their amounts minimise
+    the error of directions from one half of the tiles on the covariance of the other.
+    """
+    t = window.time
+    taps = np.zeros((t + 1, t + 1, 2 * t + 1, 2 * window.space + 1, 2 * window.space + 1), np.float32)
+    whole = found.whole
+    pairs = found.pairs
+    measured = (whole, pairs.sum(0)), (found.halves[0], pairs[0]), (found.halves[1], pairs[1])
+    sources = [[_Covariance(one) for one in _shrunken(r, n, window)] for r, n in measured]
+    for before in range(t + 1):
+        for after in range(before + 1):
+            mask = window.mask(before, after)
+            every, first, second = ([d for r in source for d in _directions(r, mask)] for source in sources)
+            amounts = _amounts([(first, sources[2][0]), (second, sources[1][0])])
+            made = sum(a * d for a, d in zip(amounts, every, strict=True))
+            taps[before, after] = made
+            taps[after, before] = np.asarray(made)[::-1, ::-1, ::-1]
+    return taps
+
+
+def expected_error(taps: np.ndarray, found: Covariances) -> float:
+    """E(f - y)^2 of weights (2 T + 1, 2 S + 1, 2 S + 1) on data with this covariance, in counts^2: R(0) - 2 w.b + w.A w."""
+    whole = found.whole
+    r, w = _Covariance(whole), taps.astype(np.float64)
+    centre = tuple(n // 2 for n in whole.shape)
+    return float(whole[centre] - 2 * (w * r.inner).sum() + (w * r.times(w[None])[0]).sum())
+
+
+def noise_variance(found: Covariances) -> float:
+    """The variance of the noise, in counts^2: what of R(0) does not carry on to other pixels. Its power is taken as that of the middle (median) of
+    all frequencies in space and time, so more than half of these must hold no signal."""
+    whole = found.whole
+    centre = tuple(n // 2 for n in whole.shape)
+    without = whole.copy()
+    without[centre] = 0
+    return float(whole[centre] + np.median(np.fft.fftn(_cornered(without)).real))
+
+
+def _shrunken(r: np.ndarray, pairs: np.ndarray, window: Window) -> list[np.ndarray]:
+    """R as it is, and with small coefficients of its spectrum set to zero or all made smaller. The variance itself stays as measured."""
+    t, s, e = r.shape[0] // 2, r.shape[1] // 2, window.exclude
+    own = (slice(t, t + 1), slice(s - e, s + e + 1), slice(s - e, s + e + 1))
+    without = r.copy()
+    without[own] = 0
+    power = np.fft.fftn(_cornered(without)).real
+    power -= np.median(power)
+    sigma = r[t, s, s] * np.sqrt(2 * (1 / np.maximum(pairs, 1)).sum())
+    made = [r]
+    for kind, times in SHRINKS:
+        small = np.where(power > times * sigma, power, 0) if kind == "keep" else np.maximum(power - times * sigma, 0)
+        again = _centred(np.fft.ifftn(small).real)
+        again[own] = r[own]
+        made.append(again)
+    return made
+
+
+class _Covariance:
+    """R ready to be multiplied with: it reaches twice as far as the weights, so a cyclic convolution of its size is exact where weights are."""
+
+    def __init__(self, r: np.ndarray) -> None:
+        self.shape = tuple(n // 2 + 1 for n in r.shape)
+        self.inner = r[tuple(slice(n // 4, n // 4 + n // 2 + 1) for n in r.shape)]
+        self.size = r.shape
+        self.transform = rfftn(_cornered(r), axes=(0, 1, 2))
+
+    def times(self, w: np.ndarray) -> np.ndarray:
+        """A w for weights (n, *shape)."""
+        made = irfftn(self.transform * rfftn(w, self.size, axes=(1, 2, 3)), self.size, axes=(1, 2, 3))
+        ny, nx = self.shape[1:]
+        return np.ascontiguousarray(made[:, : self.shape[0], :ny, :nx])
+
+
+def _directions(r: _Covariance, mask: np.ndarray) -> list[np.ndarray]:
+    """Iterates of conjugate gradients for A w = b from w = 0, on the weights that may be."""
+    w = np.zeros(mask.shape)
+    residual = r.inner * mask
+    step, size, kept = residual, float((residual**2).sum()), []
+    for i in range(max(STEPS)):
+        product = r.times(step[None])[0] * mask
+        curvature = float((step * product).sum())
+        if size > 0 and curvature > 0:  # a covariance with noise in it may have negative eigenvalues
+            w = w + size / curvature * step
+            residual = residual - size / curvature * product
+            smaller = float((residual**2).sum())
+            step, size = residual + smaller / size * step, smaller
+        if i + 1 in STEPS:
+            kept.append(w)
+    return kept
+
+
+def _amounts(parts: list[tuple[list[np.ndarray], _Covariance]]) -> np.ndarray:
+    """How much of each direction: those of one half minimise the error on the other half's covariance, both halves together."""
+    count = len(parts[0][0])
+    h, g = np.zeros((count, count)), np.zeros(count)
+    for directions, r in parts:
+        stack = np.array(directions)
+        flat = stack.reshape(count, -1)
+        h += flat @ r.times(stack).reshape(count, -1).T
+        g += flat @ r.inner.reshape(-1)
+    scale = np.sqrt(np.maximum(np.diag(h), 0))
+    used = scale > 1e-12 * max(float(scale.max()), 1e-300)
+    amounts = np.zeros(count)
+    if used.any():
+        h, g, scale = h[np.ix_(used, used)], g[used], scale[used]
+        amounts[used] = np.linalg.solve((h + h.T) / 2 / scale[:, None] / scale + RIDGE * np.eye(len(g)), g / scale) / scale
+    return amounts
+
+
+def _cornered(r: np.ndarray) -> np.ndarray:
+    """The middle moved to the corner."""
+    return np.roll(r, [-(n // 2) for n in r.shape], (0, 1, 2))
+
+
+def _centred(r: np.ndarray) -> np.ndarray:
+    """The corner moved to the middle."""
+    return np.roll(r, [n // 2 for n in r.shape], (0, 1, 2))
