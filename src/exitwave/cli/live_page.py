@@ -8,25 +8,30 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
+import exitwave.io
 from exitwave.cli.asked import Known, given
+from exitwave.cli.corrections import known_alive
 from exitwave.cli.live_source import Source, StreamFlags, check_apart, input_told, known_of, recorder_of, source_of
 from exitwave.cli.reconstruct import WANTED
 from exitwave.cli.saving import save_direct
 from exitwave.cli.serving import Serving, ready, serve
-from exitwave.cli.session import Outputs
+from exitwave.cli.session import Outputs, layered, overridden
 from exitwave.cli.told import Making
 from exitwave.cli.work import Reconstructed, recipe_of
 from exitwave.core import InputError
 from exitwave.core.aberrations import focus_in_words
+from exitwave.core.errors import ExitwaveError
 from exitwave.data import Dataset4D
 from exitwave.io.nxem import Facts
+from exitwave.io.readers.registry import choose
 from exitwave.io.streams import Recorder
 from exitwave.live import Microscope, paced
 from exitwave.live.page import Command, Doing, Scene, Session, Settings, Snapshot, scene_of, settings_for
 from exitwave.live.page.demo import Simulated
 from exitwave.live.page.demo import known as demo_known
 from exitwave.live.page.feed import whole_rows
-from exitwave.live.page.result import browsed, is_result
+from exitwave.live.page.frames import Frames
+from exitwave.live.page.result import browsed, folder_of, is_result
 from exitwave.live.page.scene import MOVED, calibration_at
 from exitwave.recon.calibrate import calibrate
 from exitwave.recon.live import CubeState, counted
@@ -61,11 +66,15 @@ def asked_of(recipe: str | None, sets: Sequence[str], flags: Mapping[str, Any]) 
 
 
 def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFlags, serving: Serving, *, optics: Mapping[str, Any],
-        file: Mapping[str, Any], budget: int, making: Making) -> int:
-    """Serve the page until Ctrl-C; the exit status."""
+        file: Mapping[str, Any], budget: int, making: Making, browse: bool = False) -> int:
+    """Serve the page until Ctrl-C; the exit status. `browse`: look at the frames of a finished scan, instead of replaying it."""
     ready(serving)  # refused before the source is opened
     if is_result(where):
         return serve(browsed(where), serving)
+    if not browse and _is_plain_folder(where):
+        return serve(folder_of(where), serving)
+    if browse:
+        return serve(frames_of(where, beside, flags, optics, file, budget), serving)
     source = demo_source(flags) if where == DEMO else source_of(where, flags, file)
     check_apart(source, (serving.recording,))
     known = known_of(source, beside, flags, optics)
@@ -78,6 +87,28 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
     if serving.recording:
         session.do(Command(name="record"))
     return serve(session, serving)
+
+
+def _is_plain_folder(where: str) -> bool:
+    """Whether there is a folder at a path that no format is kept in."""
+    if not os.path.isdir(where):
+        return False
+    try:
+        choose(where, None, False)
+    except ExitwaveError:
+        return True
+    return False
+
+
+def frames_of(where: str, beside: Known, flags: StreamFlags, optics: Mapping[str, Any], file: Mapping[str, Any], budget: int) -> Frames:
+    """A finished scan to look at.
+
+    Raises:
+        InputError, FormatError: as `exitwave.io.open`.
+    """
+    data = exitwave.io.open(where, **file, scan_shape=flags.scan_shape)
+    known, mask = overridden(layered(data.calibration, beside.calibration), **optics), beside.alive(data.shape[2:])
+    return Frames(replace(data, calibration=known), known_alive(data, mask), os.path.basename(where.partition("::")[0]), budget)
 
 
 def demo_source(flags: StreamFlags, frames: Simulated | None = None) -> Source:

@@ -1,6 +1,10 @@
-"""A finished result on the page, and the demo's stream."""
+"""Finished results on the page, one or a folder that fills, and the demo's stream."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,35 +13,98 @@ from exitwave.cli.live_page import demo_source
 from exitwave.cli.live_source import StreamFlags
 from exitwave.cli.main import run
 from exitwave.core.errors import InputError
-from exitwave.io import read_result
+from exitwave.io import Plane, read_result, write_result
 from exitwave.live.page import Change, Command
-from exitwave.live.page.result import browsed, is_result
-from tests.unit.live.page_scan import Heard
+from exitwave.live.page.result import browsed, folder_of, is_result
+from tests.unit.live.page_scan import CALIBRATION, Heard, counts, until
 
-SCAN = "--energy-eV 200e3 --semiangle-mrad 20 --aberration C10_A=-100 --scan-shape 12,15 --detector-px 16,16 --detector-mrad 3.2 --scan-step-A 0.6"
+KNOWN = "--energy-eV 200e3 --semiangle-mrad 10 --detector-mrad 3 --scan-step-A 0.7,0.8 --rotation-deg 17 --no-transpose --aberration C10_A=-90"
+
+
+@contextmanager
+def shown(page: Any) -> Iterator[Heard]:
+    heard = Heard()
+    page.listen(heard)
+    page.open()
+    try:
+        yield heard
+    finally:
+        page.close()
+
+
+def plane(array: np.ndarray, **more: Any) -> Plane:
+    return Plane(**{"name": "phase", "array": array, "pitch": (0.6, 0.7), "unit": "rad", **more})
+
+
+def written(path: Path, *images: Plane, model: dict[str, Any] | None = None) -> Path:
+    write_result(path, images=images, recipe={}, calibration=CALIBRATION, metrics={}, provenance={}, model=model)
+    return path
 
 
 def test_planes_of_a_result_one_by_one(tmp_path: Path) -> None:
-    scan, path = tmp_path / "scan.h5", tmp_path / "phase.h5"
-    assert run(["simulate", "MoS2", "-o", str(scan), *SCAN.split()]) == 0
-    assert run(["reconstruct", str(scan), "--method", "ssb", "-o", str(path)]) == 0
+    scan, path = tmp_path / "scan.npy", tmp_path / "phase.h5"
+    np.save(scan, counts())
+    assert run(["reconstruct", str(scan), "--method", "ssb", "-o", str(path), *KNOWN.split()]) == 0
     assert is_result(str(path)) and not is_result(str(scan)) and not is_result(str(tmp_path / "none.h5"))
-    page, heard, wanted = browsed(str(path)), Heard(), read_result(path).images
-    page.listen(heard)
-    status, image = heard.header("status"), heard.header("image")
-    assert status["plane"] == "phase" and [name for name, _ in status["planes"]] == list(wanted)
-    phase = wanted["phase"].array
-    assert np.abs(heard.arrays("image")["image"] - phase).max() <= (phase.max() - phase.min()) / 65535
-    assert image["pitch_A"] == pytest.approx([0.6, 0.6]) and image["sigma"] > 0 and "frc" in heard.arrays("spectrum")
-    page.set(Change(values={"plane": "ctf"}))
-    turned = np.fft.fftshift(wanted["ctf"].array)
-    assert heard.header("image")["pitch_unit"] == "1/A" and heard.header("image")["view"] == "wave"
-    assert np.abs(heard.arrays("image")["image"] - np.abs(turned)).max() < 1e-4 * np.abs(turned).max()
-    for values in ({"plane": "none"}, {"C10_A": 1.0}):
-        with pytest.raises(InputError):
-            page.set(Change(values=values))
-    with pytest.raises(InputError, match="cannot save"):
-        page.do(Command(name="save"))
+    page, wanted = browsed(str(path)), read_result(path).images
+    with shown(page) as heard:
+        until(lambda: "spectrum" in heard.last)
+        status, image = heard.header("status"), heard.header("image")
+        assert status["plane"] == "phase" and [name for name, _ in status["planes"]] == list(wanted)
+        phase = wanted["phase"].array
+        assert np.abs(heard.arrays("image")["image"] - phase).max() <= (phase.max() - phase.min()) / 65535
+        assert image["pitch_A"] == pytest.approx([0.7, 0.8]) and image["sigma"] > 0 and "frc" in heard.arrays("spectrum")
+        page.set(Change(values={"plane": "ctf"}))
+        until(lambda: heard.header("image").get("pitch_unit") == "1/A")
+        turned = np.fft.fftshift(wanted["ctf"].array)
+        assert heard.header("image")["view"] == "wave"
+        assert np.abs(heard.arrays("image")["image"] - np.abs(turned)).max() < 1e-4 * np.abs(turned).max()
+        for values in ({"plane": "none"}, {"C10_A": 1.0}, {"file": "../secret.h5"}):
+            with pytest.raises(InputError):
+                page.set(Change(values=values))
+        with pytest.raises(InputError, match="cannot save"):
+            page.do(Command(name="save"))
+
+
+def test_layers_of_a_stack_and_the_course_of_a_fit(tmp_path: Path) -> None:
+    stack = np.random.default_rng(1).random((3, 5, 7), np.float32)
+    depths, turns = (0.0, 4.0, 9.0), {"loss": np.array([3.0, 2.0]), "held_out": np.array([4.0, 3.5])}
+    path = written(tmp_path / "fit.h5", plane(stack, depth_A=depths), model={"history": turns})
+    page = browsed(str(path))
+    with shown(page) as heard:
+        until(lambda: "history" in heard.last)
+        assert heard.arrays("history")["held_out"] == pytest.approx([4.0, 3.5])
+        for layer, at in ((None, 1), (2, 2), (0, 0)):
+            page.set(Change(values={"layer": layer} if layer is not None else {"plane": "phase"}))
+            until(lambda at=at: abs(heard.arrays("image")["image"] - stack[at]).max() < 1e-4)
+            assert heard.header("status")["depth_A"] == depths[at]
+
+
+def test_a_folder_shows_the_newest_result_until_one_is_chosen(tmp_path: Path) -> None:
+    first, second = (np.random.default_rng(n).random((5, 7), np.float32) for n in (1, 2))
+    (tmp_path / "notes.txt").write_text("no result")
+    page = folder_of(str(tmp_path))
+    page.every_s = 0.02
+    with shown(page) as heard:
+        until(lambda: heard.header("status").get("status") == "folder")
+        assert heard.header("status")["files"] == []
+        written(tmp_path / "a.h5", plane(first))
+        until(lambda: heard.header("status").get("file") == "a.h5")
+        os.utime(tmp_path / "a.h5", (1e9, 1e9))
+        written(tmp_path / "b.h5", plane(second))
+        until(lambda: heard.header("status").get("file") == "b.h5")
+        assert [name for name, _ in heard.header("status")["files"]] == ["b.h5", "a.h5"]
+        page.set(Change(values={"file": "a.h5"}))
+        until(lambda: heard.header("status").get("file") == "a.h5" and abs(heard.arrays("image")["image"] - first).max() < 1e-4)
+        written(tmp_path / "c.h5", plane(second))
+        until(lambda: len(heard.header("status")["files"]) == 3)
+        assert heard.header("status")["file"] == "a.h5"
+        for name in ("notes.txt", "../a.h5", str(tmp_path / "a.h5")):
+            with pytest.raises(InputError):
+                page.set(Change(values={"file": name}))
+        (tmp_path / "b.h5").write_bytes((tmp_path / "b.h5").read_bytes()[:3000])
+        page.set(Change(values={"file": "b.h5"}))
+        until(lambda: heard.header("status")["note"])
 
 
 def test_the_demo_begins_at_once_and_goes_row_by_row() -> None:

@@ -37,6 +37,7 @@ page_options = together(
 @click.command(name="live")
 @click.argument("source")
 @click.option("--headless", is_flag=True, help="Pictures, a log and a result, without a page.")
+@click.option("--browse", is_flag=True, help="Look at the frames of a finished scan: nothing is replayed, and read is what is looked at.")
 @click.option("--method", "-m", help="parallax, flipped-parallax, ssb, icom, obf, wiener, lsq or wdd.")
 @page_options
 @image_options
@@ -71,6 +72,7 @@ page_options = together(
 def command(
     source: str,
     headless: bool,
+    browse: bool,
     method: str | None,
     host: str,
     port: int,
@@ -104,6 +106,7 @@ def command(
     Example:
       exitwave live demo
       exitwave live scan.h5 --method ssb --rate 2000
+      exitwave live scan.h5 --browse
       exitwave live tcp://detector:8088 --headless --method obf --recipe recipe.yaml -o phase.h5 --views watch --record run.ewe
       exitwave live run.ewe --headless --method ssb -o ssb.h5
       exitwave live scan.h5 --headless --method parallax --recipe recipe.yaml -o phase.h5 --rate 2000
@@ -142,7 +145,9 @@ def command(
         check_outputs(flags.force, recording)
         click.get_current_context().exit(live_page.run(source, asked, known, stream, serving, optics=flags.optics, file=file,
                                                        budget=begin(flags.threads, flags.memory),
-                                                       making=Making(hashed=not no_hash, about=about_of(about))))
+                                                       making=Making(hashed=not no_hash, about=about_of(about)), browse=browse))
+    if browse:
+        raise InputError("--browse is for the page", remedy="leave out --headless")
     if output is None:
         raise InputError("--headless leaves a result", remedy="pass --output, or leave out --headless for the page")
     asked, known = asked_of(recipe, sets, {"method": method, "upsample": upsample})

@@ -6,7 +6,7 @@ import numpy as np
 
 from exitwave.core import record
 from exitwave.core.errors import InputError
-from exitwave.live.page.scene import Scene, counted_by, detector_mask, phase_view
+from exitwave.live.page.scene import Scene, counted_by, detector_mask, detector_words, phase_view, pitch_of
 from exitwave.live.page.settings import Settings
 from exitwave.plot.spectra import full_plane, log_spectrum, middle_origin, radial, untransferred
 from exitwave.recon.direct.geometry import Geometry
@@ -41,9 +41,9 @@ def pictured(scene: Scene, state: CubeState, settings: Settings, growing: Growin
     about = {"reached": share_reached(state), "scan": list(scene.shape[:2])}
     if settings.view == "detector":
         image = detected(scene, state, settings)
-        pitch = _pitch(scene)
+        pitch = pitch_of(scene.calibration)
         return Picture(header={**about, "view": "detector", "unit": "e" if scene.gain == 1 else "counts", "pitch_A": pitch, "sigma": "poisson",
-                               "title": _detector_words(settings)}, arrays={"image": image, "seen": seen}, image=None, geometry=None)
+                               "title": detector_words(settings)}, arrays={"image": image, "seen": seen}, image=None, geometry=None)
     if not counted_by(scene, settings.method):
         raise InputError(f"{settings.method} looks at the whole detector, and only the bright disk fits into the memory",
                          remedy="choose another method, or raise --memory")
@@ -139,13 +139,3 @@ def _curves(made: DirectImage, transfer: np.ndarray, edge_invA: float, header: d
     header["resolution_A"], header["last_A"] = rings.resolution_A(), rings.last_A()
     value, sigma = (np.nan_to_num(t.numpy(), nan=0.0, posinf=0.0) for t in (ssnr.value, ssnr.sigma))
     return {"q": rings.q_invA.numpy(), "frc": rings.value.numpy(), "ssnr": value, "ssnr_sigma": sigma, "ctf_q": curve.q_invA, "ctf": curve.value}
-
-
-def _pitch(scene: Scene) -> list[float]:
-    known = scene.calibration
-    return [float(known.scan_step_y_A.value or 1.0), float(known.scan_step_x_A.value or 1.0)]
-
-
-def _detector_words(settings: Settings) -> str:
-    where = "disk" if settings.inner_mrad == 0 else f"{settings.inner_mrad:.3g} to"
-    return f"virtual detector, {where} {settings.outer_mrad:.3g} mrad"

@@ -1,4 +1,4 @@
-"""A finished result on the same page: its planes one by one, spectra and curves of its phase."""
+"""Finished results on the same page, one or a folder that fills: planes and layers one by one, spectra and curves of the phase."""
 
 import os
 import threading
@@ -14,49 +14,67 @@ from exitwave.core.errors import CalibrationError, ExitwaveError, InputError
 from exitwave.io import read_result
 from exitwave.io.nexus import Plane
 from exitwave.io.results import Result
+from exitwave.io.store import reading
+from exitwave.live.page.board import Board, Listener, Newest
 from exitwave.live.page.picture import Picture, spectrum
 from exitwave.live.page.settings import Change, Command, Settings, changed
 from exitwave.live.page.wire import packed
+from exitwave.live.watch import in_words
 from exitwave.plot.spectra import middle_origin
 from exitwave.recon.direct.image import DirectImage
 
+ENDINGS = (".h5", ".hdf5", ".nxs", ".zarr")
+FOLDER_S = 1.0
 HALVES = ("half_a", "half_b")
 
 
 class Browsing:
-    """A result that is looked at: `exitwave.live.page.server.Shows` without a stream."""
+    """Results that are looked at: `exitwave.live.page.server.Shows` without a stream. `find` names the files there are; where more may come
+    (`every_s`: how often it is looked for them) the newest is shown until a person chooses one. Files are read and drawn by a thread of their own."""
 
-    def __init__(self, result: Result, name: str) -> None:
-        self.result, self.name = result, name
-        self.settings = Settings(plane=result.default)
-        self._lock = threading.Lock()
-        self._listeners: list[Callable[[str, bytes], None]] = []
+    def __init__(self, find: Callable[[], Mapping[str, str]], name: str, every_s: float | None = None) -> None:
+        self.find, self.name, self.every_s = find, name, every_s
+        self.settings = Settings()
+        self.result: Result | None = None
+        self.files: Mapping[str, str] = {}
+        self._board, self._drawing = Board(), Newest(self._draw, "result")
+        self._ended, self._looking = threading.Event(), threading.Thread(target=self._look, name="exitwave-page-folder", daemon=True)
+        self._shown, self._note, self._notes = "", "", 0
 
     def open(self) -> None:
-        """There is nothing to begin."""
+        """Begin to read."""
+        self._drawing.open()
+        self._found()
+        if self.every_s is not None:
+            self._looking.start()
 
     def close(self) -> None:
-        """Nor to end."""
+        """Read no more."""
+        self._ended.set()
+        self._drawing.close()
+        if self._looking.is_alive():
+            self._looking.join(timeout=5.0)
 
-    def listen(self, listener: Callable[[str, bytes], None]) -> None:
+    def listen(self, listener: Listener) -> None:
         """Send what there is, and what is chosen later."""
-        with self._lock:
-            self._listeners.append(listener)
-        self._show()
+        self._board.listen(listener)
 
     def set(self, change: Change) -> None:
-        """Choose a plane.
+        """Choose a file, a plane, a layer of a stack.
 
         Raises:
             InputError: there is none of this name, or another knob: a result is what it is.
         """
-        other = [name for name in change.values if name != "plane"]
+        other = [name for name in change.values if name not in ("file", "plane", "layer")]
         if other:
             raise InputError("a finished result has no knobs", got=other[0], remedy="`exitwave live` with the scan it was made from has them")
-        if change.values["plane"] not in self.result.images:
-            raise InputError("the result has no such plane", expected=", ".join(self.result.images), got=change.values["plane"])
-        self.settings = changed(self.settings, change.values)
-        self._show()
+        if "file" in change.values and change.values["file"] not in self.files:
+            raise InputError("there is no such result", expected=", ".join(list(self.files)[:8]), got=change.values["file"])
+        images = self.result.images if self.result is not None else {}
+        if "file" not in change.values and change.values.get("plane", None) not in (None, *images):
+            raise InputError("the result has no such plane", expected=", ".join(images), got=change.values["plane"])
+        self.settings = changed(self.settings, {"layer": None, **change.values} if "plane" in change.values else change.values)
+        self._drawing.give(self.settings)
 
     def do(self, command: Command) -> str:
         """Nothing can be done to a result.
@@ -66,49 +84,105 @@ class Browsing:
         """
         raise InputError(f"a finished result cannot {command.name}")
 
-    def _show(self) -> None:
-        plane = self.result.images[str(self.settings.plane)]
-        shown = picture_of(self.result, plane)
-        messages = {"status": packed("status", self._status(), {}), "image": packed("image", shown.header, shown.arrays)}
-        with suppress(ExitwaveError):
-            messages["spectrum"] = packed("spectrum", *spectrum(shown)) if plane.pitch_unit == "A" else packed("spectrum", {}, {})
-        with self._lock:
-            listeners = list(self._listeners)
-        for listener in listeners:
-            for kind, message in messages.items():
-                listener(kind, message)
+    def _look(self) -> None:
+        while not self._ended.wait(self.every_s):
+            self._found()
 
-    def _status(self) -> dict[str, Any]:
-        metrics = self.result.metrics
-        seconds = metrics.get("seconds")
-        return {"scene": "result", "name": self.name, "status": "result", "because": "", "note": "", "busy": "", "recording": "", "can": [],
-                "planes": [[name, plane.title or name] for name, plane in self.result.images.items()],
-                "plane": self.settings.plane, "seconds": float(seconds) if isinstance(seconds, int | float) else 0.0, "settings": None}
+    def _found(self) -> None:
+        """See which files there are; draw where there is another newest one and nobody has chosen."""
+        before, self.files = self.files, dict(self.find())
+        if self.files != before or not self._board.latest:
+            self._drawing.give(self.settings)
+
+    def _draw(self, settings: Settings) -> None:
+        try:
+            self._read(settings.file or next(reversed(self.files), ""))
+            self._publish(settings)
+        except Exception as error:  # noqa: BLE001 - a file that is damaged, or gone, is told; the page goes on with others
+            self._note, self._notes = in_words(error), self._notes + 1
+            self._publish_status(settings)
+
+    def _read(self, name: str) -> None:
+        if name and name != self._shown:
+            self.result, self._shown = read_result(self.files[name]), name
+
+    def _publish(self, settings: Settings) -> None:
+        self._publish_status(settings)
+        if self.result is None:
+            return
+        plane = _plane(self.result, settings)
+        shown = picture_of(self.result, plane, settings.layer)
+        self._board.publish("image", packed("image", shown.header, shown.arrays))
+        turns = self.result.model.get("history", {})
+        curves = {name: np.asarray(turns[name], np.float32) for name in ("loss", "held_out") if name in turns}
+        self._board.publish("history", packed("history", {}, curves))
+        drawn = plane.pitch_unit == "A" and not np.iscomplexobj(plane.array)
+        with suppress(ExitwaveError):
+            self._board.publish("spectrum", packed("spectrum", *(spectrum(shown) if drawn else ({}, {}))))
+
+    def _publish_status(self, settings: Settings) -> None:
+        result, header = self.result, {"scene": "result", "name": self.name, "status": "result", "because": "", "note": self._note,
+                                       "notes": self._notes, "busy": "", "recording": "", "can": [], "settings": None}
+        if self.every_s is not None:
+            header |= {"status": "folder", "files": [[name, name] for name in reversed(self.files)], "file": self._shown}
+        if result is not None:
+            plane = _plane(result, settings)
+            layers = len(plane.depth_A)
+            header |= {"planes": [[name, one.title or name] for name, one in result.images.items()], "plane": plane.name, "layers": layers,
+                       "layer": settings.layer, **({"depth_A": plane.depth_A[_layer(layers, settings.layer)]} if layers else {})}
+        self._board.publish("status", packed("status", header, {}))
 
 
 def is_result(path: str) -> bool:
     """Whether there is a result of the package at a path."""
-    if not os.path.exists(path) or not path.endswith((".h5", ".hdf5", ".nxs", ".zarr")):
+    if not os.path.exists(path) or not path.endswith(ENDINGS):
         return False
     try:
-        read_result(path)
+        with reading(path, ("entry/title",)) as root:
+            return root.attrs.get("exitwave_kind") == "result" and "entry" in root
     except (ExitwaveError, OSError):
         return False
-    return True
 
 
 def browsed(path: str) -> Browsing:
-    """A result for the page.
-
-    Raises:
-        InputError, FormatError: as `exitwave.io.read_result`.
-    """
-    return Browsing(read_result(path), os.path.basename(path))
+    """A result for the page."""
+    name = os.path.basename(path)
+    return Browsing(lambda: {name: path}, name)
 
 
-def picture_of(result: Result, plane: Plane) -> Picture:
-    """A plane as the page draws it: a complex one as a wave, a Fourier plane with its zero in the middle, of a stack the layer in the middle."""
-    array = plane.array[len(plane.array) // 2] if plane.depth_A else plane.array
+def folder_of(path: str) -> Browsing:
+    """The results in a folder, and those that a batch of jobs still writes into it."""
+    known: dict[str, tuple[float, bool]] = {}  # by name: when it was changed last, and whether it is a result
+
+    def find() -> Mapping[str, str]:
+        found = {}
+        for name in os.listdir(path):
+            where = os.path.join(path, name)
+            try:
+                changed_at = os.path.getmtime(where)
+            except OSError:
+                continue
+            if name not in known or known[name][0] != changed_at:
+                known[name] = changed_at, is_result(where)
+            if known[name][1]:
+                found[name] = changed_at
+        return {name: os.path.join(path, name) for name in sorted(found, key=lambda name: (found[name], name))}
+
+    return Browsing(find, os.path.basename(os.path.abspath(path)), FOLDER_S)
+
+
+def _plane(result: Result, settings: Settings) -> Plane:
+    """The plane that is asked for, the main one where this result has none of the name."""
+    return result.images.get(settings.plane or result.default, result.images[result.default])
+
+
+def _layer(layers: int, asked: int | None) -> int:
+    return min(layers - 1, layers // 2 if asked is None else asked)
+
+
+def picture_of(result: Result, plane: Plane, layer: int | None = None) -> Picture:
+    """A plane as the page draws it: a complex one as a wave, a Fourier plane with its zero in the middle, of a stack one layer (None: the middle)."""
+    array = plane.array[_layer(len(plane.array), layer)] if plane.depth_A else plane.array
     if plane.pitch_unit == "1/A":
         array = middle_origin(array)
     header: dict[str, Any] = {"reached": 1.0, "scan": list(array.shape), "pitch_A": [float(p) for p in plane.pitch], "pitch_unit": plane.pitch_unit,

@@ -41,14 +41,43 @@ class Scene:
     @property
     def centre_px(self) -> tuple[float, float]:
         """The optic axis on the detector, (y, x)."""
-        known, (ny, nx) = self.calibration, self.shape[2:]
-        y, x = known.centre_y_px.value, known.centre_x_px.value
-        return float((ny - 1) / 2 if y is None else y), float((nx - 1) / 2 if x is None else x)
+        return centre_of(self.calibration, self.shape[2:])
 
     @property
     def pixel_mrad(self) -> float:
         """The angle of a detector pixel, 1 where that is not known."""
-        return float(self.calibration.detector_mrad.value or 1.0)
+        return pixel_of(self.calibration)
+
+
+def centre_of(known: Calibration, frame: tuple[int, ...]) -> tuple[float, float]:
+    """The optic axis on a detector (ky, kx); its middle where that is not known."""
+    y, x = known.centre_y_px.value, known.centre_x_px.value
+    return float((frame[0] - 1) / 2 if y is None else y), float((frame[1] - 1) / 2 if x is None else x)
+
+
+def pixel_of(known: Calibration) -> float:
+    """The angle of a detector pixel, mrad; 1 where that is not known."""
+    return float(known.detector_mrad.value or 1.0)
+
+
+def pitch_of(known: Calibration) -> list[float]:
+    """The scan step (y, x), A; 1 where that is not known."""
+    return [float(known.scan_step_y_A.value or 1.0), float(known.scan_step_x_A.value or 1.0)]
+
+
+def annulus(frame: tuple[int, ...], known: Calibration, alive: np.ndarray | None, settings: Settings) -> np.ndarray:
+    """(ky, kx) True at the live pixels inside the virtual detector."""
+    (cy, cx), pixel = centre_of(known, frame), pixel_of(known)
+    y, x = np.indices(frame)
+    r = np.hypot((y - cy) * pixel - settings.centre_y_mrad, (x - cx) * pixel - settings.centre_x_mrad)
+    mask: np.ndarray = (r >= settings.inner_mrad) & (r < settings.outer_mrad)
+    return mask if alive is None else mask & alive
+
+
+def detector_words(settings: Settings) -> str:
+    """ "virtual detector, disk 10 mrad"."""
+    where = "disk" if settings.inner_mrad == 0 else f"{settings.inner_mrad:.3g} to"
+    return f"virtual detector, {where} {settings.outer_mrad:.3g} mrad"
 
 
 def scene_of(calibration: Calibration, shape: tuple[int, int, int, int], alive: np.ndarray | None, memory_bytes: int) -> Scene:
@@ -112,11 +141,7 @@ def counted_by(scene: Scene, method: str) -> bool:
 
 def detector_mask(scene: Scene, settings: Settings) -> np.ndarray:
     """(ky, kx) True inside the virtual detector."""
-    (ny, nx), (cy, cx), pixel = scene.shape[2:], scene.centre_px, scene.pixel_mrad
-    y, x = np.indices((ny, nx))
-    r = np.hypot((y - cy) * pixel - settings.centre_y_mrad, (x - cx) * pixel - settings.centre_x_mrad)
-    mask: np.ndarray = (r >= settings.inner_mrad) & (r < settings.outer_mrad)
-    return mask if scene.alive is None else mask & scene.alive
+    return annulus(scene.shape[2:], scene.calibration, scene.alive, settings)
 
 
 @lru_cache(maxsize=4)

@@ -13,7 +13,7 @@ from exitwave.recon.options import FACTORS
 
 View = Literal["phase", "amplitude", "wave", "detector"]
 VIEWS = ("phase", "amplitude", "wave", "detector")
-MOST_LAYERS = 2**16
+MOST_LAYERS, LONGEST_FILE = 2**16, 255
 LONGEST, LONGEST_NAME = 4096, 80  # bytes of a message from a browser, letters of a plane's name
 NUMBERS = {  # name: (least, most) in the unit of the name
     "C10_A": (-1e7, 1e7), "C12_A": (0.0, 1e6), "phi12_deg": (-180.0, 180.0), "C21_A": (0.0, 1e7), "phi21_deg": (-360.0, 360.0),
@@ -27,7 +27,7 @@ class Settings:
     """One set for all who look: the `method`, fine pixels per scan step, what the big image is (`view`); aberrations that the sliders move, the
     detector's rotation; the virtual detector (an annulus `inner_mrad` to `outer_mrad` around a centre relative to the optic axis, detector frame);
     the scan position whose own pattern is shown (None: the mean); of a result or a fit the `plane` that is shown (None: the main one), and of a stack
-    its `layer` (None: the middle one)."""
+    its `layer` (None: the middle one); in a folder of results the `file` (None: the newest)."""
 
     method: str = "obf"
     upsample: int = 1
@@ -46,6 +46,7 @@ class Settings:
     position: tuple[int, int] | None = None
     plane: str | None = None
     layer: int | None = None
+    file: str | None = None
 
 
 @record
@@ -123,6 +124,8 @@ def _checked(name: object, value: Any) -> Any:
     if name == "transpose" and isinstance(value, bool):
         return value
     if name == "plane" and isinstance(value, str) and 0 < len(value) <= LONGEST_NAME:
+        return value
+    if name == "file" and isinstance(value, str) and 0 < len(value) <= LONGEST_FILE:
         return value
     if name == "layer" and type(value) is int and 0 <= value < MOST_LAYERS:
         return value

@@ -128,7 +128,7 @@ export const many = (value) => {
 };
 
 export function scaleBar(context, left, bottom, A_per_px, most, unit) {
-  const A = nice(most * A_per_px), wide = A / A_per_px, text = unit === "1/A" ? `${number(A)} 1/Å` : length(A);
+  const A = nice(most * A_per_px), wide = A / A_per_px, text = unit === "1/A" ? `${number(A)} 1/Å` : unit === "px" ? `${number(A)} px` : length(A);
   context.font = FONT;
   const box = Math.max(wide, context.measureText(text).width) + 16;
   context.fillStyle = "rgba(0, 0, 0, 0.6)";

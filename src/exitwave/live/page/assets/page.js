@@ -13,7 +13,7 @@ const KNOBS = [
   ["rotation_deg", "Rotation", "°", 1, 1, 180],
 ];
 
-const TOLD = { connecting: "connecting", waiting: "waiting for the source", running: "running", complete: "complete", stopped: "stopped", broken: "the source broke off", lost: "no connection: trying again", result: "a finished result", frames: "a scan on the disk" };
+const TOLD = { connecting: "connecting", waiting: "waiting for the source", running: "running", complete: "complete", stopped: "stopped", broken: "the source broke off", lost: "no connection: trying again", result: "a finished result", folder: "results as they come", frames: "a scan on the disk" };
 const OVER = ["complete", "stopped", "broken"];
 
 // `root` holds the elements (a document, or the shadow of one element), `host` carries the theme, `link` says how messages come and go.
@@ -128,6 +128,7 @@ function told() {
   for (const name of ["method", "view"]) at(name).value = settings[name];
   at("upsample").value = String(settings.upsample); at("transpose").checked = settings.transpose;
   knobs.forEach((knob) => knob.show(settings[knob.name]));
+  if (String(image.position) !== String(settings.position)) dirty.add("image");
   pattern.set(settings); image.position = settings.position; fields();
   at("which").textContent = settings.position ? `of row ${settings.position[0]}, column ${settings.position[1]}${image.pinned ? ", held" : ""}` : "mean";
   at("mean").hidden = !settings.position;
@@ -199,7 +200,7 @@ function options(box, list) {
   if (!same) box.replaceChildren(...list.map(([name, title]) => new Option(title, name)));
 }
 at("plane").onchange = (e) => set({ plane: e.target.value });
-at("file").onchange = (e) => set({ plane: e.target.value });
+at("file").onchange = (e) => set({ file: e.target.value });
 at("layer").oninput = (e) => set({ layer: Number(e.target.value) });
 
 const TAKE = {

@@ -170,7 +170,7 @@ export class ImagePanel {
     if (!this.cursor) return this.told("");
     const [row, column] = this.cursor, [ny, nx] = image.shape;
     if (row >= ny || column >= nx) return this.told("");
-    const inverse = header.pitch_unit === "1/A", at = (i, n, pitch) => inverse ? `${draw.number((i - (n >> 1)) * pitch)} 1/Å` : draw.length(i * pitch);
+    const inverse = header.pitch_unit === "1/A", at = (i, n, pitch) => inverse ? `${draw.number((i - (n >> 1)) * pitch)} 1/Å` : header.pitch_unit === "px" ? String(i) : draw.length(i * pitch);
     const where = `y ${at(row, ny, header.pitch_A[0])}, x ${at(column, nx, header.pitch_A[1])}`;
     const seen = draw.bit(this.message.arrays.seen, Math.floor(row / factor) * header.scan[1] + Math.floor(column / factor));
     if (!seen) return this.told(`${where}: not scanned yet`);
