@@ -1,5 +1,6 @@
 """The projected electrostatic potential of atoms, exact for every position."""
 
+from functools import lru_cache
 from math import pi
 
 import torch
@@ -34,7 +35,7 @@ def projected_potential(structure: Structure, grid: Grid, dz_A: Float[Tensor, " 
     orders outside the circle.
 
     Differentiable in x, y, `u_iso_A2` and `occupancy`; the gradient in z is zero. `dtype` is that of the result and of the sums; ramps are built
-    in float64. Cost 4 n y x flops of complex arithmetic for n atoms; memory the result plus 32 MiB of ramps (more where gradients are kept).
+    in float64. Cost 2 n y x flops of real arithmetic for n atoms; memory the result plus 32 MiB of ramps (more where gradients are kept).
     Limits: independent neutral atoms; the extent of an atom along z is neglected (Si [001] in four slices a cell: 3e-4 of the incident
     intensity after 60 cells, see docs/physics/potential.md).
 
@@ -44,18 +45,14 @@ def projected_potential(structure: Structure, grid: Grid, dz_A: Float[Tensor, " 
     """
     _check(structure, grid, dz_A, band_limit)
     structure = isotropic_in_plane(structure, band_limit * grid.nyquist_invA)
-    place = device if device is not None else structure.positions_A.device
-    ky, kx = grid.k_invA(place)
-    kx = kx[:, : grid.shape[1] // 2 + 1].abs()  # the half plane kx >= 0 says it all for a real function
-    k2 = ky**2 + kx**2  # (y, x/2+1)
-    scale = POTENTIAL_PER_FACTOR_VA2 * (k2 < (band_limit * grid.nyquist_invA) ** 2 * (1 - 1e-9)).to(k2.dtype)
-    factors = {int(z): (scattering_factor(int(z), k2, table) * scale).to(dtype) for z in structure.numbers.unique()}
+    place = torch.device(device if device is not None else structure.positions_A.device)
     index = slice_index(structure, dz_A)
     columns = [c.to(place) for c in (structure.numbers, structure.positions_A, structure.occupancy, structure.u_iso_A2)]
+    factors = {int(z): _factor(int(z), grid, band_limit, table, dtype, place) for z in structure.numbers.unique()}
     slices = []
     for s in range(dz_A.shape[0]):
         here = (index == s).to(place)
-        spectrum = _spectrum([c[here] for c in columns], factors, ky, kx, dtype)
+        spectrum = _spectrum([c[here] for c in columns], factors, grid, dtype, place)
         slices.append(torch.fft.irfft2(spectrum, s=grid.shape) / (grid.pitch_A[0] * grid.pitch_A[1]))
     return torch.stack(slices)  # (z, y, x)
 
@@ -78,26 +75,53 @@ def slice_index(structure: Structure, dz_A: Float[Tensor, " z"]) -> Int[Tensor, 
     return index
 
 
-def _spectrum(atoms: list[Tensor], factors: dict[int, Tensor], ky: Tensor, kx: Tensor, dtype: torch.dtype) -> Complex[Tensor, "y xh"]:
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # a table first made inside inference mode would later refuse autograd
+def _factor(z: int, grid: Grid, band_limit: float, table: str, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "ky kx"]:
+    """K f(k) inside the band, 0 outside, for the frequencies ky, kx >= 0 of the square that holds the band."""
+    limit = band_limit * grid.nyquist_invA
+    dy, dx = grid.dk_invA
+    ky = torch.arange(min(grid.shape[0] // 2, int(limit / dy)) + 1, dtype=torch.float64, device=device)[:, None] * dy
+    kx = torch.arange(min(grid.shape[1] // 2, int(limit / dx)) + 1, dtype=torch.float64, device=device)[None] * dx
+    k2 = ky**2 + kx**2
+    return (scattering_factor(z, k2, table) * POTENTIAL_PER_FACTOR_VA2 * (k2 < limit**2 * (1 - 1e-9))).to(dtype)
+
+
+def _spectrum(
+    atoms: list[Tensor], factors: dict[int, Tensor], grid: Grid, dtype: torch.dtype, place: torch.device
+) -> Complex[Tensor, "y xh"]:
+    """The half plane kx >= 0, which says it all for a real function; columns beyond the band are left out, rows there are zero."""
     numbers, positions, occupancy, u2 = atoms
-    kind = torch.complex128 if dtype == torch.float64 else torch.complex64
-    total = torch.zeros(ky.shape[0], kx.shape[1], dtype=kind, device=positions.device)
-    step = max(1, RAMP_BYTES // (32 * (ky.shape[0] + kx.shape[1])))
+    rows, columns = next(iter(factors.values())).shape if factors else (1, 1)
+    even = torch.zeros(rows, columns, 2, dtype=dtype, device=place)
+    odd = torch.zeros_like(even)
+    step = max(1, RAMP_BYTES // (32 * (rows + columns)))
     for z, factor in factors.items():
         chosen = torch.nonzero(numbers == z)[:, 0]
         for part in chosen.split(step):
-            total = total + factor * _sites(positions[part], occupancy[part], u2[part], ky, kx, kind)
-    return total
+            if len(part):
+                more_even, more_odd = _sites(positions[part], occupancy[part], u2[part], grid, (rows, columns), dtype)
+                even, odd = even + factor[..., None] * more_even, odd + factor[..., None] * more_odd
+    even, odd = torch.view_as_complex(even), torch.view_as_complex(odd)
+    below, above = even - 1j * odd, even + 1j * odd  # at ky and -ky
+    # the band never reaches the unpaired line of an even grid unless it is the whole grid
+    above = above[1 : grid.shape[0] - rows + 1].flip(0)
+    return torch.cat([below, below.new_zeros(grid.shape[0] - rows - above.shape[0], columns), above])
 
 
-def _sites(positions: Tensor, occupancy: Tensor, u2: Tensor, ky: Tensor, kx: Tensor, kind: torch.dtype) -> Complex[Tensor, "y xh"]:
+def _sites(
+    positions: Tensor, occupancy: Tensor, u2: Tensor, grid: Grid, shape: tuple[int, int], dtype: torch.dtype
+) -> tuple[Float[Tensor, "y x 2"], Float[Tensor, "y x 2"]]:
+    """sum_j o_j exp(-2 pi^2 u_j k^2 - 2 pi i kx x_j) times cos and times sin of 2 pi ky y_j: two real matrix products for both signs of ky."""
     # exp(-2 pi^2 u^2 k^2) is separable like the ramps, so atoms of one element may move differently and still be one matrix product
+    kind = torch.complex128 if dtype == torch.float64 else torch.complex64
     x, y, _ = positions.to(torch.float64).unbind(1)
     u2 = u2.to(torch.float64)
-    ramp_y = cis(-2 * pi * ky * y, kind) * torch.exp(-2 * pi**2 * ky**2 * u2).to(kind)  # (y, n)
+    ky, kx = (torch.arange(n, dtype=torch.float64, device=x.device) * dk for n, dk in zip(shape, grid.dk_invA, strict=True))
+    ramp_y = cis(2 * pi * ky[:, None] * y, kind) * torch.exp(-2 * pi**2 * ky[:, None] ** 2 * u2).to(kind)  # (y, n)
     weight = occupancy.to(torch.float64)[:, None] * torch.exp(-2 * pi**2 * u2[:, None] * kx**2)
-    ramp_x = cis(-2 * pi * x[:, None] * kx, kind) * weight.to(kind)  # (n, xh)
-    return ramp_y @ ramp_x
+    ramp_x = torch.view_as_real(cis(-2 * pi * x[:, None] * kx, kind) * weight.to(kind)).reshape(len(x), -1)  # (n, 2 x)
+    return (ramp_y.real @ ramp_x).reshape(*shape, 2), (ramp_y.imag @ ramp_x).reshape(*shape, 2)
 
 
 def _check(structure: Structure, grid: Grid, dz_A: Tensor, band_limit: float) -> None:
