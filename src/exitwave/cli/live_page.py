@@ -4,14 +4,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from time import perf_counter
 from typing import Any
 
 import exitwave.io
 from exitwave.cli.asked import Known, given
 from exitwave.cli.corrections import known_alive
-from exitwave.cli.live_source import Source, StreamFlags, check_apart, input_told, known_of, recorder_of, source_of
+from exitwave.cli.live_source import Source, StreamFlags, check_apart, input_told, known_of, lines_in, recorder_of, source_of
 from exitwave.cli.reconstruct import WANTED
 from exitwave.cli.saving import save_direct
 from exitwave.cli.serving import Serving, ready, serve
@@ -21,18 +21,20 @@ from exitwave.cli.work import Reconstructed, recipe_of
 from exitwave.core import InputError
 from exitwave.core.aberrations import focus_in_words
 from exitwave.core.errors import ExitwaveError
-from exitwave.data import Dataset4D
+from exitwave.data import Dataset4D, LiveStream
 from exitwave.io.nxem import Facts
 from exitwave.io.readers.registry import choose
-from exitwave.io.streams import Recorder
+from exitwave.io.streams import Recorder, Tpx3File, Tpx3Stream
 from exitwave.live import Microscope, paced
 from exitwave.live.page import Command, Doing, Scene, Session, Settings, Snapshot, scene_of, settings_for
 from exitwave.live.page.demo import Simulated
 from exitwave.live.page.demo import known as demo_known
 from exitwave.live.page.feed import whole_rows
 from exitwave.live.page.frames import Frames
+from exitwave.live.page.lines import LineTap, Timed
 from exitwave.live.page.result import browsed, folder_of, is_result
 from exitwave.live.page.scene import MOVED, calibration_at
+from exitwave.live.replay import Through
 from exitwave.recon.calibrate import calibrate
 from exitwave.recon.live import CubeState, counted
 from exitwave.recon.options import Quantities, ReconstructOptions
@@ -81,12 +83,25 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
     mask = beside.alive(source.shape[2:])
     alive = source.alive if mask is None else mask if source.alive is None else mask & source.alive
     scene = scene_of(known, source.shape, alive, budget)
-    doing = doing_of(source, scene, where, flags, file, serving, budget, making)
-    session = Session(scene, settings_for(scene, options.method, options.upsample), doing,
+    doing, tap = doing_of(source, scene, where, flags, file, serving, budget, making), LineTap()
+    session = Session(scene, settings_for(scene, options.method, options.upsample), replace(doing, reopen=lambda: _tapped(doing.reopen(), tap)),
                       where if where != DEMO else "demo: a gold particle on carbon, simulated")
     if serving.recording:
         session.do(Command(name="record"))
-    return serve(session, serving)
+    return serve(session if lines_in(flags) is None else Timed(session, tap), serving)
+
+
+def _tapped(stream: LiveStream, tap: LineTap) -> LiveStream:
+    """A stream with the timing of its lines, where it has line triggers."""
+    inner = stream
+    while isinstance(inner, Through):
+        inner = inner.stream
+    if isinstance(inner, Tpx3Stream) and inner.scan_lines is not None:
+        return tap.tapped(stream, inner.scan_lines, lambda: inner.line_times)
+    if isinstance(inner, Tpx3File) and inner.scan_lines is not None:
+        starts = cache(lambda: inner.lines().times)  # the whole file is read for its triggers, once
+        return tap.tapped(stream, inner.scan_lines, starts)
+    return stream
 
 
 def _is_plain_folder(where: str) -> bool:

@@ -35,12 +35,13 @@ export function drawProbe(canvas, message) {
 export function drawTiming(canvas, message) {
   const [context, width, height] = draw.sharp(canvas);
   if (!message || !message.arrays.late_us) return;
-  const late = Array.from(message.arrays.late_us.data), error = Array.from(message.arrays.error_us.data), dwell = message.header.dwell_us;
-  const accent = draw.colour("--accent"), warn = draw.colour("--warn"), quiet = draw.colour("--quiet"), first = message.header.first || 0, last = first + Math.max(1, late.length - 1);
+  const all = Array.from(message.arrays.late_us.data), errors = Array.from(message.arrays.error_us.data), dwell = message.header.dwell_us;
+  const known = all.map((_, i) => i).filter((i) => errors[i] >= 0), late = known.map((i) => all[i]), error = known.map((i) => errors[i]);  // a line may show nothing
+  const accent = draw.colour("--accent"), warn = draw.colour("--warn"), quiet = draw.colour("--quiet"), first = 0, last = Math.max(1, all.length - 1);
   const most = 1.15 * Math.max(...late.map((v, i) => Math.abs(v) + error[i]), dwell && dwell < 4 * Math.max(...late.map(Math.abs)) ? dwell : 0, 1e-6);
   const flat = (y, ink, dash) => ({ x: [first, last], y: [y, y], ink, dash, wide: 1 }), lines = [flat(0, quiet, [2, 3])];
   if (dwell) lines.push(flat(dwell, warn, [5, 3]), flat(-dwell, warn, [5, 3]));
-  lines.push({ x: late.map((_, i) => first + i), y: late, band: error, ink: accent, dots: late.length < 60 });
+  lines.push({ x: known, y: late, band: error, ink: accent, dots: late.length < 60 });
   const words = [["± 1σ", accent], ...(dwell && dwell < most ? [["one position", warn]] : [])];
   draw.chart(context, [48, 20, width - 60, height - 56], [first, last], [-most, most], lines, words, ["scan line", "later by / µs"]);
 }

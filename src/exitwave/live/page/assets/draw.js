@@ -239,10 +239,10 @@ export function chart(context, box, x, axis, lines, words, [below, beside]) {
   const [left, top, width, height] = box, across = (v) => left + width * (v - x[0]) / (x[1] - x[0] || 1), up = (v) => top + height * (1 - (v - axis[0]) / (axis[1] - axis[0] || 1));
   context.strokeStyle = colour("--line"); context.lineWidth = 1; context.strokeRect(left + 0.5, top + 0.5, width, height);
   context.font = '11px system-ui, "Segoe UI", "DejaVu Sans", sans-serif'; context.fillStyle = colour("--quiet");
-  let step = tickStep(axis[1] - axis[0], Math.max(2, Math.floor(height / 34)));
+  let step = tickStep(axis[1] - axis[0], Math.max(2, Math.floor(height / 24)));
   context.textAlign = "right"; context.textBaseline = "middle";
   for (let v = Math.ceil(axis[0] / step) * step; v <= axis[1] + 1e-9 * step; v += step) { context.fillText(tick(v, step), left - 5, up(v)); context.fillRect(left, Math.round(up(v)), 4, 1); }
-  step = Math.max(1, tickStep(x[1] - x[0], Math.max(2, Math.floor(width / 60))));
+  step = Math.max(1, tickStep(x[1] - x[0], Math.max(2, Math.floor(width / 48))));
   context.textAlign = "center"; context.textBaseline = "top";
   for (let v = Math.ceil(x[0] / step) * step; v <= x[1] + 1e-9 * step; v += step) { context.fillRect(Math.round(across(v)), top + height - 4, 1, 4); context.fillText(tick(v, step), across(v), top + height + 4); }
   context.textAlign = "left"; context.fillText(below, left, top + height + 18);
