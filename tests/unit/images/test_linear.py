@@ -8,10 +8,10 @@ from scipy.signal import correlate
 
 from exitwave.core import InputError
 from exitwave.flow.chunks import Chunk
-from exitwave.images import LinearFilter, LinearOptions, filtered, fit_linear, range_psnr_dB
-from exitwave.images.denoise.covariance import Autocovariance
-from exitwave.images.denoise.linear import covariances_of
-from exitwave.images.denoise.taps import expected_error, noise_variance
+from exitwave.images import LinearFilter, LinearOptions, filtered_frames, fit_linear, range_psnr_dB
+from exitwave.images.denoising.covariance import Autocovariance
+from exitwave.images.denoising.linear import covariances_of
+from exitwave.images.denoising.taps import expected_error, noise_variance
 from tests.unit.images.movies import counted, lattice
 
 SHAPE = (71, 58)
@@ -21,7 +21,7 @@ NOISY = counted(TRUTH)
 
 
 def denoised(movie: np.ndarray, linear: LinearFilter) -> np.ndarray:
-    return np.array(list(filtered(movie, linear)))
+    return np.array(list(filtered_frames(movie, linear)))
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +136,11 @@ def test_what_is_no_movie_is_said_in_a_sentence(fitted: LinearFilter) -> None:
     with pytest.raises(InputError, match="at least two"):
         fit_linear(NOISY[:1], SMALL)
     with pytest.raises(InputError, match="at least two"):
-        list(filtered(NOISY[:1], fitted))
+        list(filtered_frames(NOISY[:1], fitted))
     with pytest.raises(InputError, match="too small"):
         fit_linear(NOISY[:, :14, :14], SMALL)
     with pytest.raises(InputError, match="one size"):
-        list(filtered([NOISY[0], NOISY[1, 1:]], fitted))
+        list(filtered_frames([NOISY[0], NOISY[1, 1:]], fitted))
     for bad in ({"time": 0}, {"exclude": 8}, {"forget": 0.0}):
         with pytest.raises(InputError):
             LinearOptions(**bad)  # type: ignore[arg-type]

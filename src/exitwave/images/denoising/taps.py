@@ -4,20 +4,27 @@ import numpy as np
 from scipy.fft import irfftn, rfftn
 
 from exitwave.core import record
-from exitwave.images.denoise.covariance import Covariances
+from exitwave.images.denoising.covariance import Covariances
 
 STEPS = (1, 3)  # conjugate gradients: the matched filter, and nearly the least-squares one
 SHRINKS = (("keep", 3.0), ("take", 2.0), ("take", 5.0))  # what is done to coefficients of the covariance, threshold in standard errors
+SECOND_STEPS = (1, 2, 4, 8)
 RIDGE = 1e-3
 
 
 @record
 class Window:
-    """Which pixels a filter looks at: up to `time` frames and `space` pixels away, but those of its own frame within `exclude` pixels (0: itself)."""
+    """Which pixels a filter looks at: up to `time` frames and `space` pixels away, but those of its own frame within `exclude` pixels (0: itself).
+
+    `uneven`: in its own frame only pixels whose two offsets are not both multiples of 2 (exclude + 1), give or take `exclude`. What such a filter
+    makes may then be filtered again with any weights at multiples of 2 (exclude + 1), as often as one likes: the sum of the offsets is never
+    within `exclude` of zero.
+    """
 
     time: int
     space: int
     exclude: int = 0
+    uneven: bool = False
 
     def mask(self, before: int, after: int) -> np.ndarray:
         """(2 T + 1, 2 S + 1, 2 S + 1) bool: where weights may be, for a frame with that many frames before and after it."""
@@ -25,6 +32,9 @@ class Window:
         found = np.zeros((2 * t + 1, 2 * s + 1, 2 * s + 1), dtype=bool)
         found[t - before : t + after + 1] = True
         found[t, s - e : s + e + 1, s - e : s + e + 1] = False
+        if self.uneven:
+            near = np.abs((np.arange(-s, s + 1) + e + 1) % (2 * e + 2) - e - 1) <= e
+            found[t] &= ~(near[:, None] & near)
         return found
 
 
@@ -51,6 +61,17 @@ def taps_of(found: Covariances, window: Window) -> np.ndarray:
             taps[before, after] = made
             taps[after, before] = np.asarray(made)[::-1, ::-1, ::-1]
     return taps
+
+
+def second_taps(own: np.ndarray, cross: np.ndarray) -> np.ndarray:
+    """Weights (2 S + 1, 2 S + 1) that make the most of an image already filtered blind, from its covariance `own` (2, 4 S + 1, 4 S + 1) with itself
+    and `cross` with the counts, both in halves: four iterates of conjugate gradients, amounts as in `taps_of`."""
+    sources = [_Covariance(r[None], c[None]) for r, c in ((own.mean(0), cross.mean(0)), (own[0], cross[0]), (own[1], cross[1]))]
+    mask = np.ones(sources[0].shape, dtype=bool)
+    every, first, second = (_directions(source, mask, SECOND_STEPS) for source in sources)
+    amounts = _amounts([(first, sources[2]), (second, sources[1])])
+    made: np.ndarray = sum((a * d for a, d in zip(amounts, every, strict=True)), np.zeros(mask.shape))
+    return made[0]
 
 
 def expected_error(taps: np.ndarray, found: Covariances) -> float:
@@ -90,11 +111,12 @@ def _shrunken(r: np.ndarray, pairs: np.ndarray, window: Window) -> list[np.ndarr
 
 
 class _Covariance:
-    """R ready to be multiplied with: it reaches twice as far as the weights, so a cyclic convolution of its size is exact where weights are."""
+    """R ready to be multiplied with: it reaches twice as far as the weights, so a cyclic convolution of its size is exact where weights are. b is the
+    middle of R, or that of the covariance with what is to be found (`cross`)."""
 
-    def __init__(self, r: np.ndarray) -> None:
+    def __init__(self, r: np.ndarray, cross: np.ndarray | None = None) -> None:
         self.shape = tuple(n // 2 + 1 for n in r.shape)
-        self.inner = r[tuple(slice(n // 4, n // 4 + n // 2 + 1) for n in r.shape)]
+        self.inner = (r if cross is None else cross)[tuple(slice(n // 4, n // 4 + n // 2 + 1) for n in r.shape)]
         self.size = r.shape
         self.transform = rfftn(_cornered(r), axes=(0, 1, 2))
 
@@ -105,12 +127,12 @@ class _Covariance:
         return np.ascontiguousarray(made[:, : self.shape[0], :ny, :nx])
 
 
-def _directions(r: _Covariance, mask: np.ndarray) -> list[np.ndarray]:
+def _directions(r: _Covariance, mask: np.ndarray, steps: tuple[int, ...] = STEPS) -> list[np.ndarray]:
     """Iterates of conjugate gradients for A w = b from w = 0, on the weights that may be."""
     w = np.zeros(mask.shape)
     residual = r.inner * mask
     step, size, kept = residual, float((residual**2).sum()), []
-    for i in range(max(STEPS)):
+    for i in range(max(steps)):
         product = r.times(step[None])[0] * mask
         curvature = float((step * product).sum())
         if size > 0 and curvature > 0:  # a covariance with noise in it may have negative eigenvalues
@@ -118,7 +140,7 @@ def _directions(r: _Covariance, mask: np.ndarray) -> list[np.ndarray]:
             residual = residual - size / curvature * product
             smaller = float((residual**2).sum())
             step, size = residual + smaller / size * step, smaller
-        if i + 1 in STEPS:
+        if i + 1 in steps:
             kept.append(w)
     return kept
 

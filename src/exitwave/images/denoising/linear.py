@@ -9,9 +9,9 @@ from exitwave.core.threads import together_on
 from exitwave.data import ItemSource, items_of
 from exitwave.flow.budget import memory_budget
 from exitwave.flow.chunks import Chunk, block_bounds
-from exitwave.images.denoise._convolve import COLUMNS, ROWS, correlate
-from exitwave.images.denoise.covariance import Autocovariance, Covariances
-from exitwave.images.denoise.taps import Window, taps_of
+from exitwave.images.denoising._convolve import COLUMNS, ROWS, correlate
+from exitwave.images.denoising.covariance import Autocovariance, Covariances
+from exitwave.images.denoising.taps import Window, taps_of
 
 
 @record
@@ -36,6 +36,11 @@ class LinearOptions:
     def window(self) -> Window:
         """The pixels that it looks at."""
         return Window(time=self.time, space=self.space, exclude=self.exclude)
+
+    @property
+    def window_uneven(self) -> Window:
+        """The same with only those pixels of its own frame that leave room for even filters (`Window`)."""
+        return Window(time=self.time, space=self.space, exclude=self.exclude, uneven=True)
 
     @property
     def covariance(self) -> Autocovariance:
@@ -114,6 +119,16 @@ def movie_chunks(frames: ItemSource | np.ndarray, memory_bytes: int | None = Non
         yield Chunk(start=start, stop=stop, frames=frames.read(start, stop))
 
 
+def frame_count(frames: ItemSource | np.ndarray) -> int:
+    """How many frames a movie has."""
+    return len(frames) if isinstance(frames, np.ndarray) else items_of(frames)
+
+
+def read_frames(frames: ItemSource | np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Frames start:stop (n, y, x)."""
+    return frames[start:stop] if isinstance(frames, np.ndarray) else frames.read(start, stop)
+
+
 def _shape(frames: ItemSource | np.ndarray) -> tuple[int, int, int]:
     if isinstance(frames, np.ndarray):
         shape = frames.shape
@@ -124,69 +139,87 @@ def _shape(frames: ItemSource | np.ndarray) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
-def filtered(frames: Iterable[np.ndarray], linear: LinearFilter) -> Iterator[np.ndarray]:
+Made = tuple[np.ndarray, float]
+
+
+def filtered_frames(frames: Iterable[np.ndarray], linear: LinearFilter) -> Iterator[np.ndarray]:
     """Denoised frames (y, x), float32, one for each given one and in their order, T frames later; the first and last ones with the frames there are.
 
     Raises:
         InputError: one frame alone, frames whose size changes.
     """
-    bench: _Bench | None = None
+    for ((image, _),) in filtered(frames, linear):
+        yield image
+
+
+def filtered(frames: Iterable[np.ndarray], *filters: LinearFilter) -> Iterator[tuple[Made, ...]]:
+    """As `filtered_frames`, by several filters of the same reach at once; beside each image the mean m that it is built on.
+
+    Raises:
+        InputError: one frame alone, frames whose size changes.
+    """
+    canvas: _Canvas | None = None
     held: list[tuple[np.ndarray, float]] = []  # the frames from T before the next one to be made
     made = came = 0
-    t = linear.time
+    t = filters[0].time
     for frame in frames:
-        bench = bench or _Bench(linear, (frame.shape[0], frame.shape[1]))
-        held.append(bench.padded(frame))
+        canvas = canvas or _Canvas(filters, (frame.shape[0], frame.shape[1]))
+        held.append(canvas.padded(frame))
         came += 1
         if came - made > t:
-            yield bench.denoised(held, min(made, t), t)
+            yield canvas.denoised(held, min(made, t), t)
             made += 1
             held = held[-2 * t :]
-    if bench is None or came < 2:
+    if canvas is None or came < 2:
         raise InputError("a movie has at least two frames", got=came, remedy="a single image has no neighbours in time")
     while made < came:
-        yield bench.denoised(held[-(min(made, t) + came - made) :], min(made, t), min(came - 1 - made, t))
+        yield canvas.denoised(held[-(min(made, t) + came - made) :], min(made, t), min(came - 1 - made, t))
         made += 1
 
 
-class _Bench:
+class _Canvas:
     """Buffers for frames of one size."""
 
-    def __init__(self, linear: LinearFilter, shape: tuple[int, int]) -> None:
-        self.linear, self.shape = linear, shape
-        side = 2 * linear.space + 1
+    def __init__(self, filters: tuple[LinearFilter, ...], shape: tuple[int, int]) -> None:
+        self.filters, self.shape, self.space = filters, shape, filters[0].space
+        side = 2 * self.space + 1
         self.rows, self.columns = (-(-n // unit) * unit for n, unit in zip(shape, (ROWS, COLUMNS), strict=True))
         self.room = (self.rows + side + 3, self.columns + side + COLUMNS)
-        self.cover: dict[tuple[int, int], np.ndarray] = {}
+        self.cover: dict[tuple[int, int, int], np.ndarray] = {}
 
     def padded(self, frame: np.ndarray) -> tuple[np.ndarray, float]:
         """A frame with zeros around it, and its mean."""
         if frame.shape != self.shape:
             raise InputError("the frames of a movie have one size", expected=self.shape, got=frame.shape)
-        s = self.linear.space
-        room = np.zeros(self.room, np.float32)
-        room[s : s + self.shape[0], s : s + self.shape[1]] = frame
-        return room, float(frame.mean(dtype=np.float64))
+        return self._padded(frame), float(frame.mean(dtype=np.float64))
 
-    def denoised(self, held: list[tuple[np.ndarray, float]], before: int, after: int) -> np.ndarray:
+    def denoised(self, held: list[tuple[np.ndarray, float]], before: int, after: int) -> tuple[Made, ...]:
         """The frame that has `before` frames before it in `held`."""
         near = held[: before + 1 + after]
         others = [mean for i, (_, mean) in enumerate(near) if i != before]
         mean = sum(others) / max(1, len(others))
-        if (before, after) not in self.cover:
-            inside = np.zeros(self.room, np.float32)
-            s = self.linear.space
-            inside[s : s + self.shape[0], s : s + self.shape[1]] = 1
-            self.cover[before, after] = 1 - self._correlated([inside] * len(near), before, after)
-        return self._correlated([room for room, _ in near], before, after) + np.float32(mean) * self.cover[before, after]
+        flat = np.concatenate([room.reshape(-1) for room, _ in near])
+        return tuple((self._correlated(flat, i, before, after) + np.float32(mean) * self._cover(i, before, after), mean)
+                     for i in range(len(self.filters)))
 
-    def _correlated(self, rooms: list[np.ndarray], before: int, after: int) -> np.ndarray:
-        t = self.linear.time
-        taps = self.linear.taps[before, after][t - before : t + after + 1]
+    def _cover(self, i: int, before: int, after: int) -> np.ndarray:
+        """1 less the sum of the weights that lie inside the frame, (y, x)."""
+        if (i, before, after) not in self.cover:
+            inside = self._padded(np.ones(self.shape, np.float32)).reshape(-1)
+            self.cover[i, before, after] = 1 - self._correlated(np.tile(inside, before + 1 + after), i, before, after)
+        return self.cover[i, before, after]
+
+    def _padded(self, frame: np.ndarray) -> np.ndarray:
+        room = np.zeros(self.room, np.float32)
+        room[self.space : self.space + self.shape[0], self.space : self.space + self.shape[1]] = frame
+        return room
+
+    def _correlated(self, flat: np.ndarray, i: int, before: int, after: int) -> np.ndarray:
+        t = self.filters[i].time
+        taps = self.filters[i].taps[before, after][t - before : t + after + 1]
         tall = np.zeros((len(taps), taps.shape[1] + 6, taps.shape[2]), np.float32)
         tall[:, 3:-3] = taps
-        flat = np.concatenate([room.reshape(-1) for room in rooms])
-        starts = np.arange(len(rooms)) * rooms[0].size
+        starts = np.arange(len(taps)) * (self.room[0] * self.room[1])
         out = np.empty((self.rows, self.columns), np.float32)
 
         def part(first: int, last: int) -> None:

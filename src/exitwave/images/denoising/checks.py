@@ -1,0 +1,70 @@
+"""What is no movie of counts, said in one sentence before any work."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from exitwave.core import InputError, record
+from exitwave.data import ItemSource
+from exitwave.flow.check import check_frames, frames_are_counts
+from exitwave.flow.chunks import Chunk
+from exitwave.images.denoising.linear import movie_chunks
+
+SATURATED = 0.001  # share of all pixels that hold the largest value of their type
+
+
+@record
+class Looked:
+    """What a look at every frame found: the mean, whether all values are whole counts, and whether frames hold the same values as the one before."""
+
+    mean: float
+    counts: bool
+    repeated: int
+
+
+def looked_at(frames: ItemSource | np.ndarray, memory_bytes: int | None = None) -> Looked:
+    """One pass over a movie (n, y, x) that refuses what cannot be denoised.
+
+    Raises:
+        InputError: NaN, infinity, negative values, a frame of one value, saturated pixels, no numbers; the frame is named.
+    """
+    if frames.dtype.kind not in "uifb":
+        raise InputError("a movie holds real numbers", got=f"type {frames.dtype}", remedy="colour frames: choose one channel")
+    total, pixels, top, counts, repeated, last = 0.0, 0, 0, True, 0, None
+    for chunk in movie_chunks(frames, memory_bytes):
+        check_frames(chunk.frames, chunk.start)
+        for i, frame in enumerate(chunk.frames, chunk.start):
+            low, high = float(frame.min()), float(frame.max())
+            if low < 0:
+                raise InputError(f"frame {i} holds negative values", expected="counts >= 0", got=low,
+                                 remedy="give the frames before the dark frame was subtracted, or add the offset again")
+            if low == high:
+                raise InputError(f"frame {i} has the same value everywhere", got=low, remedy="leave blank frames out")
+            repeated += int(last is not None and np.array_equal(frame, last))
+            last = frame.copy() if i == chunk.stop - 1 else frame
+        top += _at_the_top(chunk)
+        total, pixels = total + float(chunk.frames.sum(dtype=np.float64)), pixels + chunk.frames.size
+        counts = counts and frames_are_counts(chunk.frames)
+    if top > SATURATED * pixels:
+        raise InputError("pixels are saturated", expected=f"at most {SATURATED:.1%} at the largest value that the type holds",
+                         got=f"{top / pixels:.2%}", remedy="a clipped count has no known mean: measure at a lower dose rate, or leave these out")
+    return Looked(mean=total / max(pixels, 1), counts=counts, repeated=repeated)
+
+
+def same_sizes(shapes: Iterator[tuple[int, ...]] | list[tuple[int, ...]]) -> None:
+    """Frames of one movie have one size.
+
+    Raises:
+        InputError: naming the first that differs.
+    """
+    for i, (a, b) in enumerate(pairwise(shapes), 1):
+        if a != b:
+            raise InputError(f"frame {i} is of another size", expected=a, got=b, remedy="cut the frames to one size")
+
+
+def _at_the_top(chunk: Chunk) -> int:
+    kind = chunk.frames.dtype
+    if kind.kind not in "ui":
+        return 0
+    return int((chunk.frames == np.iinfo(kind).max).sum())
