@@ -107,14 +107,20 @@ class Bucket:
 
 
 def _ring(grid: Grid, beam: Beam, inner_mrad: float, outer_mrad: float, like: Tensor) -> Tensor:
-    ky, kx = grid.k_invA(like.device)
-    inner, outer = (1e-3 * a / beam.wavelength_A for a in (inner_mrad, outer_mrad))
-    if not 0 <= inner < outer:
+    if not 0 <= inner_mrad < outer_mrad:
         raise CalibrationError("a ring detector needs 0 <= inner < outer", got=f"{inner_mrad} to {outer_mrad} mrad")
-    ring = soft_disk(ky, kx, outer, grid.dk_invA)
-    if inner > 0:
-        ring = ring - soft_disk(ky, kx, inner, grid.dk_invA)
-    return ring.to(like.dtype)
+    inner, outer = (1e-3 * a / beam.wavelength_A for a in (inner_mrad, outer_mrad))
+    return _ring_table(grid, inner, outer, like.dtype, like.device)
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # a table first made inside inference mode would later refuse autograd
+def _ring_table(grid: Grid, inner_invA: float, outer_invA: float, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "y x"]:
+    ky, kx = grid.k_invA(device)
+    ring = soft_disk(ky, kx, outer_invA, grid.dk_invA)
+    if inner_invA > 0:
+        ring = ring - soft_disk(ky, kx, inner_invA, grid.dk_invA)
+    return ring.to(dtype)
 
 
 def _quarter_turn(quarters: int, transpose: bool) -> tuple[tuple[int, int], tuple[int, int]]:
