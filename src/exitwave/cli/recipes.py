@@ -35,6 +35,8 @@ from exitwave.io.recipes import (
 )
 from exitwave.io.recipes.calibration import MEANING
 from exitwave.io.recipes.foreign import recognised
+from exitwave.matter.build import MEANING as SPECIMEN_MEANING
+from exitwave.matter.build import PART_MEANING, Part, SpecimenRecipe
 from exitwave.recon.iterative.options import PTYCHO_MEANING, PtychoOptions
 from exitwave.recon.options import CALIBRATE_MEANING, FUSE_MEANING, RECONSTRUCT_MEANING, CalibrateOptions, FuseOptions, ReconstructOptions
 from exitwave.simulate.recipe import MEANING as SIMULATE_MEANING
@@ -67,8 +69,27 @@ def kinds() -> Mapping[str, Kind]:
         ("fuse", "Phase and dark field of a scan in one image.", "fuse SCAN --recipe THIS -o OUT.h5", fuse, FuseOptions),
         ("calibration", "The calibration of a scan.", "reconstruct SCAN --recipe THIS --method ssb -o OUT.h5", _calibration_model(calibrate), None),
     )
-    return {name: Kind(name=name, about=about, use=f"Use: exitwave {use}", model=model, build=partial(_built, record))
-            for name, about, use, model, record in rows}
+    found = {name: Kind(name=name, about=about, use=f"Use: exitwave {use}", model=model, build=partial(_built, record))
+             for name, about, use, model, record in rows}
+    return {**found, "specimen": Kind(name="specimen", about="A structure made to order.", use="Use: exitwave specimen THIS -o ATOMS.xyz",
+                                      model=_specimen_model(), build=specimen_record)}
+
+
+def specimen_record(model: Any) -> SpecimenRecipe:
+    """The record that a recipe of kind specimen describes."""
+    values = {f.name: getattr(model, f.name) for f in fields(SpecimenRecipe) if f.name != "parts"}
+    return SpecimenRecipe(**values, parts={name: record_of(Part, part) for name, part in model.parts.items()})
+
+
+def _specimen_model() -> type[RecipeModel]:
+    """Parts are models of their own; the template shows two."""
+    part: Any = model_of(Part, PART_MEANING)
+
+    def example() -> dict[str, Any]:
+        return {name: part(**{f.name: getattr(one, f.name) for f in fields(Part)}) for name, one in SpecimenRecipe().parts.items()}
+
+    parts: Any = (dict[str, part], Field(default_factory=example, description=SPECIMEN_MEANING["parts"]))
+    return model_of(SpecimenRecipe, SPECIMEN_MEANING, sections={"parts": parts})
 
 
 def _built(record: type | None, model: RecipeModel) -> object:

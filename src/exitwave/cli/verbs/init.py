@@ -4,7 +4,7 @@ import click
 
 from exitwave.cli.options import Energy, Output, force_option, json_option
 
-KINDS = ("simulate", "tem", "calibrate", "reconstruct", "ptycho", "fuse", "calibration")
+KINDS = ("simulate", "tem", "calibrate", "reconstruct", "ptycho", "fuse", "specimen", "calibration")
 
 
 @click.command(name="init")

@@ -9,34 +9,33 @@ from exitwave.core.errors import InputError
 from exitwave.core.records import record
 from exitwave.matter.structure import Structure
 
+SHEET_A = 8.0
 ONE_PLACE_A = 0.5  # nuclei are never closer
 GRAMS_PER_CM3 = 1.66053906660  # of one atomic mass unit in a cubic Angstrom
 
 
 @record
 class Account:
-    """A specimen in a line: atoms by element (occupancy counted), box, extent of the atoms along the beam, density of box and of that slab."""
+    """A specimen in a line: atoms by element (occupancy counted), box, extent of the atoms along the beam, density of that slab."""
 
     atoms: int
     filled: dict[str, float]
     cell_A: tuple[float, float, float]
     thickness_A: float
-    density_g_cm3: float
+    density_g_cm3: float | None
     closest_A: float | None
 
 
 def account(given: Structure) -> Account:
-    """Count a specimen. The density is that of the slab between the first and the last atom, which a crystal without vacuum overestimates by
-    the last layer's share.
-    """
+    """Count a specimen. The density is that of the slab between the first and the last nucleus, None where it is thinner than 8 A (a sheet)."""
     from ase.data import atomic_masses, chemical_symbols
 
     kinds = {chemical_symbols[z]: float(given.occupancy[given.numbers == z].sum()) for z in sorted(set(given.numbers.tolist()))}
     mass = sum(float(atomic_masses[chemical_symbols.index(s)]) * n for s, n in kinds.items()) * GRAMS_PER_CM3
     x, y, _ = given.cell_A
     depth = thickness_A(given)
-    return Account(atoms=len(given.numbers), filled=kinds, cell_A=given.cell_A, thickness_A=depth, density_g_cm3=mass / (x * y * max(depth, 1e-9)),
-                   closest_A=closest_A(given))
+    density = mass / (x * y * depth) if depth >= SHEET_A else None
+    return Account(atoms=len(given.numbers), filled=kinds, cell_A=given.cell_A, thickness_A=depth, density_g_cm3=density, closest_A=closest_A(given))
 
 
 def thickness_A(given: Structure) -> float:

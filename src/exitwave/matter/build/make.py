@@ -20,6 +20,7 @@ from exitwave.matter.prototypes import U_A2
 from exitwave.matter.structure import Structure, tile
 from exitwave.matter.thermal import u_from_debye
 
+SHEET_VACUUM_A = 5.0  # at least, before and behind sheets
 DEFAULT_U_A2 = 0.006  # of compounds without a value of their own: B = 0.47 A^2, about what most have near 300 K
 # Debye temperatures in K from heat capacities (Kittel, Introduction to Solid State Physics, 8th ed., table 5.1)
 DEBYE_K = {"Al": 428, "Ni": 450, "Cu": 343, "Pd": 274, "Ag": 225, "Pt": 240, "Pb": 105, "V": 380, "Cr": 630, "Fe": 470, "Mo": 450, "Ta": 240,
@@ -88,7 +89,7 @@ def _bilayer(recipe: SpecimenRecipe) -> Made:
     lower, upper = crystal_named(recipe.of, recipe.u_iso_A2), crystal_named(recipe.upper, recipe.u_iso_A2)
     fit = coincidence(lower, upper, recipe.twist_deg, most_strain=recipe.most_strain, most_off_deg=recipe.most_off_deg,
                       most_side_A=recipe.most_side_A)
-    pair = bilayer(lower, upper, fit, spacing_A=recipe.spacing_A, vacuum_A=max(recipe.vacuum_A, 2.0))
+    pair = bilayer(lower, upper, fit, spacing_A=recipe.spacing_A, vacuum_A=max(recipe.vacuum_A, SHEET_VACUUM_A))
     x, y = (repeats(side, wanted) for side, wanted in zip(fit.sides_A, recipe.size_A, strict=False))
     return Made(structure=tile(pair, (x, y, 1)), strain=max(fit.strains),
                 notes=(f"twist {fit.twist_deg:.4f} degrees, strain {100 * fit.strains[0]:.3f} % below and {100 * fit.strains[1]:.3f} % above",))

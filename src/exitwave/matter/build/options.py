@@ -11,6 +11,7 @@ from exitwave.core.seeds import DEFAULT_SEED
 
 Kind = Literal["crystal", "bilayer", "carbon", "particle", "scene"]
 CARBON, VACUUM = "amorphous carbon", "vacuum"
+FACETS = ((1.0, 1.0, 1.0, 1.0), (1.0, 0.0, 0.0, 1.15))
 
 
 @record
@@ -24,7 +25,7 @@ class Part:
     centre_A: tuple[float, float, float] | None = None
     size_A: tuple[float, float, float] | None = None
     diameter_A: float = 30.0
-    facets: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"111": 1.0, "100": 1.15}))
+    facets: tuple[tuple[float, float, float, float], ...] = FACETS
     zone: tuple[int, int, int] = (0, 0, 1)
     along: tuple[int, int, int] | None = None
     angle_deg: float = 0.0
@@ -35,6 +36,14 @@ class Part:
     def __post_init__(self) -> None:
         if self.gap_A < 0 or not self.diameter_A > 0:
             raise InputError("a part has a gap of 0 or more and a positive diameter", got=f"{self.gap_A}, {self.diameter_A} A")
+
+
+def example_parts() -> Mapping[str, Part]:
+    """A gold particle 2 A before a film of amorphous carbon."""
+    return MappingProxyType({
+        "film": Part(centre_A=(20.0, 20.0, 40.0), size_A=(40.0, 40.0, 12.0)),
+        "particle": Part(of="Au", shape="wulff", priority=1, gap_A=2.0, centre_A=(20.0, 20.0, 19.0), diameter_A=24.0, zone=(1, 1, 0)),
+    })
 
 
 @record
@@ -56,9 +65,9 @@ class SpecimenRecipe:
     spacing_A: float = 3.35
     density_g_cm3: float = 2.0
     diameter_A: float = 30.0
-    facets: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"111": 1.0, "100": 1.15}))
-    box_A: tuple[float, float, float] = (60.0, 60.0, 80.0)
-    parts: Mapping[str, Part] = field(default_factory=lambda: MappingProxyType({}))
+    facets: tuple[tuple[float, float, float, float], ...] = FACETS
+    box_A: tuple[float, float, float] = (40.0, 40.0, 50.0)
+    parts: Mapping[str, Part] = field(default_factory=example_parts)
     closest_A: float = 1.5
     u_iso_A2: float | None = None
     seed: int = DEFAULT_SEED
@@ -80,7 +89,7 @@ PART_MEANING: Mapping[str, str] = MappingProxyType({
     "centre_A": "the body's centre, A; null: the middle of the box",
     "size_A": "sides of a block; a cylinder's length is the third; null: the whole box",
     "diameter_A": "diameter of a ball or cylinder, or of the ball that a wulff body has the volume of",
-    "facets": "wulff: relative surface energies of faces {hkl}, e.g. 111: 1.0; indices of two digits with commas",
+    "facets": "wulff: rows of h, k, l and the relative surface energy of the faces {hkl}",
     "zone": "crystal direction [u v w] along the beam",
     "along": "crystal direction near +x; null: the shortest vector across the beam",
     "angle_deg": "turn about the beam, from +x toward +y",
@@ -104,7 +113,7 @@ MEANING: Mapping[str, str] = MappingProxyType({
     "spacing_A": "bilayer: distance of the middle planes",
     "density_g_cm3": "carbon: density",
     "diameter_A": "particle: diameter of the ball of its volume",
-    "facets": "particle: relative surface energies of faces {hkl}",
+    "facets": "particle: rows of h, k, l and the relative surface energy of the faces {hkl}",
     "box_A": "scene: the box [x, y, z]",
     "parts": "scene: bodies by name",
     "closest_A": "scene: atoms of a part that yields are taken away this close to those of another",

@@ -98,22 +98,15 @@ def fill(part: Part, region: Region, turn: Float[np.ndarray, "3 3"], box_A: tupl
     return Cluster(numbers=np.full(n, 6), positions_A=kept, occupancy=np.ones(n), u_A2=np.tile(u * np.eye(3), (n, 1, 1)))
 
 
-def faces_of(facets: Mapping[str, float]) -> dict[tuple[int, int, int], float]:
-    """Faces by their indices: "111", "1-10", "1,0,-1,": energies.
+def faces_of(facets: Sequence[tuple[float, float, float, float]]) -> dict[tuple[int, int, int], float]:
+    """Energies by faces, from rows of h, k, l, energy.
 
     Raises:
-        InputError: a name that is not three whole numbers.
+        InputError: Miller indices that are not whole.
     """
-    import re
-
-    found = {}
-    for name, value in facets.items():
-        text = str(name).strip("{}() ")
-        parts = re.split(r"[ ,]+", text) if re.search(r"[ ,]", text) else re.findall(r"-?\d", text)
-        if len(parts) != 3 or not all(re.fullmatch(r"-?\d+", p) for p in parts) or (len(parts) == 3 and "".join(parts) != re.sub(r"[ ,]", "", text)):
-            raise InputError("a face has three Miller indices", expected="e.g. 111 or 1,0,-12", got=name)
-        found[(int(parts[0]), int(parts[1]), int(parts[2]))] = float(value)
-    return found
+    if any(index != round(index) for row in facets for index in row[:3]):
+        raise InputError("a face has three whole Miller indices and an energy", expected="e.g. [1, 1, 1, 1.0]", got=[list(row) for row in facets])
+    return {(round(h), round(k), round(m)): energy for h, k, m, energy in facets}
 
 
 def only(atoms: Cluster, rows: np.ndarray) -> Cluster:
