@@ -17,14 +17,14 @@ const TOLD = { connecting: "connecting", waiting: "waiting for the source", runn
 const OVER = ["complete", "stopped", "broken"];
 
 // `root` holds the elements (a document, or the shadow of one element), `host` carries the theme, `link` says how messages come and go.
-export function start({ root, host, maps, store, link }) {
+export function start({ root, host, maps, store, link, prefersDark = () => matchMedia("(prefers-color-scheme: dark)").matches }) {
 const at = (id) => root.getElementById(id), { kept, keep } = store;
 draw.begin(host, maps);
 let status = { scene: "scan" }, messages = {}, dirty = new Set(), pending = {}, waiting = 0, sent = 0, wordTimer = 0, notes = -1;
 const rates = [];
 
 // Theme
-const dark = () => kept.theme ? kept.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+const dark = () => kept.theme ? kept.theme === "dark" : prefersDark();
 function theme() {
   host.dataset.theme = dark() ? "dark" : "light";
   at("theme").textContent = dark() ? "Light" : "Dark";
