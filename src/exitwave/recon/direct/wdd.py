@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from exitwave.core import aberrations, record
+from exitwave.core import Grid, aberrations, record
 from exitwave.core.errors import InputError
 from exitwave.data import FrameSource
 from exitwave.recon.direct._kernels import gather
@@ -89,12 +90,18 @@ def reconstruct_wdd(
     for picked, data in [kept] if kept else _spectra(frames, pixels, at.kept, room, dtype, progress):
         _add(sums, data, torch.from_numpy(picked), counts / total, g, at, ridges, optics, points, grid, dtype)
         del data
-    return _image(sums, at, g, total, upsample, dispersion, counts_per_electron)
+    o = torch.stack([sums.o.sum(0), 2 * sums.o[0], 2 * sums.o[1]])
+    return _image(o, sums.ctf, sums.noise, at, g, total, upsample, dispersion, counts_per_electron)
 
 
 def _frequencies(g: Geometry, upsample: int) -> _Frequencies:
-    (ny, nx), (qy, qx) = g.scan.shape, scan_frequencies(g.scan, upsample)
-    y, x = torch.nonzero(qy**2 + qx**2 <= (2 * g.edge_invA + g.pixel_invA[0]) ** 2, as_tuple=True)
+    return _passed(g.scan.shape, g.scan.pitch_A, 2 * g.edge_invA + g.pixel_invA[0], upsample)
+
+
+@lru_cache(maxsize=4)
+def _passed(scan: tuple[int, int], pitch_A: tuple[float, float], edge_invA: float, upsample: int) -> _Frequencies:
+    (ny, nx), (qy, qx) = scan, scan_frequencies(Grid(shape=scan, pitch_A=pitch_A), upsample)
+    y, x = torch.nonzero(qy**2 + qx**2 <= edge_invA**2, as_tuple=True)
     column = x % nx
     mirrored = column > nx // 2
     base = torch.stack([torch.where(mirrored, -y, y) % ny, torch.where(mirrored, nx - column, column)], -1)
@@ -211,8 +218,8 @@ def wdd_weights(g: Geometry, pixels: Tensor, upsample: int, ridge: float, finite
 
 def wdd_image(spectra: Tensor, ctf: Tensor, noise: Tensor, g: Geometry, total: float, upsample: int, dispersion: float,
               counts_per_electron: float) -> DirectImage:
-    """The image from sums sum_k w G (2, Y, X) of the detector's halves on the whole fine plane; `ctf` and `noise` (Y, H) are those of a weak
-    specimen's phase for counts of mean one: sum_k w i Gamma and sum_k |w|^2 <I> / total.
+    """The image, and those of two halves, from sums sum_k w G (3, Y, X) on the whole fine plane, each over counts of the same mean; `ctf` and
+    `noise` (Y, H) are those of a weak specimen's phase for counts of mean one: sum_k w i Gamma and sum_k |w|^2 <I> / total.
 
     Raises:
         InputError: a specimen whose mean transmission is lost in noise.
@@ -220,7 +227,7 @@ def wdd_image(spectra: Tensor, ctf: Tensor, noise: Tensor, g: Geometry, total: f
     at = _frequencies(g, upsample)
     y, x = at.fine.unbind(-1)
     o = torch.stack([spectra[:, y, x], spectra[:, -y % at.shape[0], -x % at.shape[1]]], 1)
-    return _image(_Sums(o=o, ctf=ctf[y, x], noise=noise[y, x]), at, g, total, upsample, dispersion, counts_per_electron)
+    return _image(o, ctf[y, x], noise[y, x], at, g, total, upsample, dispersion, counts_per_electron)
 
 
 def _matches(lit: Tensor, picked: Tensor, grid: Camera) -> tuple[Tensor, Tensor]:
@@ -233,29 +240,28 @@ def _matches(lit: Tensor, picked: Tensor, grid: Camera) -> tuple[Tensor, Tensor]
     return torch.nonzero(found >= 0).reshape(-1), found[found >= 0]
 
 
-def _image(
-    sums: _Sums, at: _Frequencies, g: Geometry, total: float, upsample: int, dispersion: float, counts_per_electron: float
-) -> DirectImage:
-    """From sums to the specimen."""
+def _image(o: Tensor, ctf: Tensor, noise: Tensor, at: _Frequencies, g: Geometry, total: float, upsample: int, dispersion: float,
+           counts_per_electron: float) -> DirectImage:
+    """From sums o (3, sign, n), of all and of either half as if it were all, to the specimen."""
     count = g.scan.shape[0] * g.scan.shape[1] * total
-    mean = float(sums.o[:, 0, torch.nonzero((at.q == 0).all(1))[0, 0]].sum().real) / count  # |T~(0)|^2
+    mean = float(o[0, 0, torch.nonzero((at.q == 0).all(1))[0, 0]].real) / count  # |T~(0)|^2
     if not mean > 1e-3:
         raise InputError("the specimen's mean transmission is lost", expected="at least 0.001 of the beam", got=f"{mean:.2g}",
                          remedy="use obf or icom, or calibrate again")
-    objects = [_plane(o, at) * (upsample**2 / total / mean**0.5) for o in (sums.o.sum(0), 2 * sums.o[0], 2 * sums.o[1])]
+    objects = [_plane(one, at) * (upsample**2 / total / mean**0.5) for one in o]
     strength = objects[0].abs()
     half = (at.shape[0], at.shape[1] // 2 + 1)
-    ctf, noise = torch.zeros(half, dtype=torch.complex128), torch.zeros(half, dtype=torch.float64)
-    ctf[at.fine[:, 0], at.fine[:, 1]] = sums.ctf / mean
-    noise[at.fine[:, 0], at.fine[:, 1]] = sums.noise * (dispersion * upsample**2 / total / mean / float((strength**2).mean()))
-    ctf[0, 0] = noise[0, 0] = 0
+    whole_ctf, whole_noise = torch.zeros(half, dtype=torch.complex128), torch.zeros(half, dtype=torch.float64)
+    whole_ctf[at.fine[:, 0], at.fine[:, 1]] = ctf / mean
+    whole_noise[at.fine[:, 0], at.fine[:, 1]] = noise * (dispersion * upsample**2 / total / mean / float((strength**2).mean()))
+    whole_ctf[0, 0] = whole_noise[0, 0] = 0
     return DirectImage(
         method="wdd",
         image=torch.angle(objects[0]),
         halves=(torch.angle(objects[1]), torch.angle(objects[2])),
         pitch_A=(g.scan.pitch_A[0] / upsample, g.scan.pitch_A[1] / upsample),
-        ctf=ctf,
-        noise=noise,
+        ctf=whole_ctf,
+        noise=whole_noise,
         electrons=total / counts_per_electron,
         pixels=int(g.good.sum()),
         amplitude=torch.log(strength.clamp(min=1e-6)),

@@ -81,9 +81,8 @@ def _real_image(spectra: list[Tensor], power: Tensor, total: float, guides: Guid
 def _complex_image(whole: Tensor, halves: list[Tensor], power: Tensor, total: float, guides: Guides, g: Geometry, dispersion: float) -> DirectImage:
     """The phase of the whole and of each half, by the whole's scale."""
     ctf, count = _resized(guides.ctf, guides.grid, guides.canvas), guides.canvas[0] * guides.canvas[1] / guides.upsample**2
-    made = [wdd_image(torch.stack(two), ctf, power / (count * total), g, total, guides.upsample, dispersion, 1.0)
-            for two in ([whole / 2, whole / 2], [h / 2 for h in halves])]
-    return replace(made[0], halves=made[1].halves, pixels=len(guides.pixels))
+    made = wdd_image(torch.stack([whole, *halves]), ctf, power / (count * total), g, total, guides.upsample, dispersion, 1.0)
+    return replace(made, pixels=len(guides.pixels))
 
 
 def _phase_of(whole: Tensor) -> Tensor:
