@@ -39,6 +39,7 @@ REQUIRED = (
 )
 EXTRAS = {
     "live": ("starlette", "uvicorn", "websockets"),
+    "notebook": ("anywidget",),
     "nufft": ("finufft",),
     "formats": ("rsciio",),
     "nexus": ("pynxtools",),

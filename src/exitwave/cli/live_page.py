@@ -191,7 +191,10 @@ def calibrated(scene: Scene, state: CubeState, settings: Settings, budget: int) 
     whole = counted(scene.cube, state, fill="none")
     frames = replace(whole, counts=whole.counts[:, : rows * columns], shape=(rows, *scene.shape[1:]))
     found = calibrate(Dataset4D(frames=frames, calibration=scene.calibration, origin={}), alive=scene.alive, memory_bytes=budget).calibration
-    values: dict[str, Any] = {name: _rounded(float(q.value)) for name, q in found.aberrations.items() if name in MOVED and q.value is not None}
+    # What was not measured goes back to what was stated of it, or to nothing: a knob that stood wrong was no part of the measurement.
+    stated = scene.calibration.aberrations
+    values: dict[str, Any] = {name: _rounded(float(stated[name].value or 0.0)) if name in stated else 0.0 for name in MOVED}
+    values |= {name: _rounded(float(q.value)) for name, q in found.aberrations.items() if name in MOVED and q.value is not None}
     values |= {"rotation_deg": _rounded(float(found.rotation_deg.value or 0.0)), "transpose": bool(found.transpose.value)}
     c10, undetermined = found.aberrations["C10_A"], found.twin.value == "undetermined"
     more = f" ± {c10.sigma / 10:.2g} nm" if c10.sigma else ""

@@ -12,6 +12,7 @@ import numpy as np
 from exitwave.core.errors import FormatError
 from exitwave.data import Calibration, Chunk, FrameChunk, Quantity
 from exitwave.live.page import Doing, Scene, Session, Settings, guard_of, scene_of, settings_for
+from exitwave.live.page.guard import Ticket
 from exitwave.live.page.wire import unpacked
 
 SHAPE = (11, 14, 9, 10)
@@ -107,13 +108,13 @@ def session(scan: Scan, settings: Settings | None = None, **doing: Any) -> Itera
 
 
 @contextmanager
-def served(shows: Any) -> Iterator[int]:
+def served(shows: Any, ticket: Ticket | None = None) -> Iterator[int]:
     """A server of the page at work; its port."""
     from exitwave.live.page.server import server_of
 
     with socket.create_server(("127.0.0.1", 0)) as bound:
         port = int(bound.getsockname()[1])
-        server = server_of(shows, guard_of("127.0.0.1", port, TOKEN), "127.0.0.1", port)
+        server = server_of(shows, guard_of("127.0.0.1", port, TOKEN), "127.0.0.1", port, ticket)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         until(lambda: server.started)

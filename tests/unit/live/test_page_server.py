@@ -2,7 +2,9 @@
 
 import http.client
 import json
-from time import sleep
+import socket
+from contextlib import ExitStack
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ pytest.importorskip("websockets", reason="the extra `live` is not installed")
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from exitwave.live.page.guard import TICKET_S, Ticket
+from exitwave.live.page.server import IDLE, LINKS
 from exitwave.live.page.wire import unpacked
 from tests.unit.live.page_scan import TOKEN, Scan, served, session, until
 
@@ -139,3 +143,51 @@ def test_a_viewer_that_never_draws_holds_up_nobody_and_skips_to_the_newest() -> 
         assert seen[-1] == 7.0 and len(seen) <= 3  # what it had been sent at first, then the newest
         until(lambda: heard.header("status")["status"] == "complete")
         sleep(0.01)
+
+
+def test_an_address_that_is_good_once_opens_the_page_once() -> None:
+    scan = Scan()
+    scan.go.set()
+    ticket = Ticket(monotonic())
+    with session(scan) as (page, _), served(page, ticket) as port:
+        assert asked(port, "/?once=")[0] == asked(port, f"/?once={ticket.code}x")[0] == 403
+        assert asked(port, f"/?once={ticket.code}", {"Host": "evil.example"})[0] == 403  # which does not spend it
+        status, _, headers = asked(port, f"/?once={ticket.code}")
+        assert status == 303 and ticket.code not in str(headers) and headers["location"] == "/"
+        cookie = {"Cookie": headers["set-cookie"].partition(";")[0]}
+        status, body, closed = asked(port, f"/?once={ticket.code}")
+        assert status == 403 and b"<canvas" not in body and closed["connection"] == "close"
+        assert asked(port, "/", cookie)[0] == asked(port, "/", cookie)[0] == 200  # loaded again
+        assert asked(port, f"/?once={ticket.code}", cookie)[0] == 303  # a browser that opens its last tabs again
+        assert asked(port, f"/?token={TOKEN}")[0] == 303  # a second viewer, with the address that was printed
+    assert not Ticket(0.0).takes(ticket.code, 0.0)
+    late = Ticket(10.0)
+    assert not late.takes(late.code, 10.0 + TICKET_S + 1) and late.takes(late.code, 10.0) and not late.takes(late.code, 10.0)
+
+
+def gone(link: socket.socket) -> bool:
+    """Whether the server has closed a connection."""
+    try:
+        while link.recv(100):
+            pass
+    except ConnectionError:
+        return True
+    return True
+
+
+def test_connections_that_ask_nothing_keep_nobody_out() -> None:
+    scan = Scan()
+    scan.go.set()
+    with session(scan) as (page, _), served(page) as port, ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(3 * LINKS)]
+        for link in held[::2]:
+            link.sendall(b"GET / HTTP/1.1\r\nHost: ")  # and no more of it
+        assert asked(port, f"/?token={TOKEN}")[0] == 303
+        with linked(port) as viewer:
+            Reader(viewer).until(lambda last: "image" in last)
+            for _ in range(2 * IDLE):
+                held.append(stack.enter_context(socket.create_connection(("127.0.0.1", port))))
+            Reader(viewer).until(lambda last: "status" in last)
+            assert asked(port, f"/?token={TOKEN}")[0] == 303
+        held[0].settimeout(5)
+        assert gone(held[0])

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,17 @@ def test_patterns_are_the_mean_of_what_was_seen_or_one_position() -> None:
     with pytest.raises(InputError, match="outside the scan"):
         pattern(place, state, replace(settings_for(place, "ssb", 1), position=(11, 0)))
     assert whole_rows(state, place) == 4 and whole_rows(ended(state), place) == SHAPE[0]
+
+
+@pytest.mark.parametrize("rows", [(1, 14), (11, 1), (1, 1)])
+def test_scans_of_one_row_or_one_column_have_images_too(rows: tuple[int, int]) -> None:
+    shape = (*rows, *SHAPE[2:])
+    place, frames = scene_of(CALIBRATION, shape, None, 2**28), counts()[: rows[0], : rows[1]].reshape(-1, *SHAPE[2:])
+    state = place.cube.add(place.cube.start(shape), FrameChunk(position=np.arange(len(frames), dtype=np.int32), frames=frames))
+    made = pictured(place, ended(state), settings_for(place, "lsq", 1))
+    with pytest.raises(InputError, match="transmission"):  # a sentence: these counts are no bright disk
+        pictured(place, ended(state), settings_for(place, "wdd", 1))
+    assert made.arrays["image"].shape == rows and np.isfinite(made.arrays["image"]).all()
 
 
 def test_spectra_mark_what_is_not_transferred() -> None:
@@ -278,6 +290,19 @@ def test_what_the_page_records_says_what_is_known_and_ends_with_its_scan(tmp_pat
     assert sum(map(len, stream.chunks())) == 5 and not stream.rejected  # the mark of a complete one
     assert stream.packing.energy == "keV" and stream.packing.dead_px == ((2, 3),)
     assert stream.packing.calibration["energy_eV"]["value"] == 200e3
+
+
+def test_calibrate_takes_back_a_coma_that_was_set_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    place, state = scene(), ended(state_of())
+    measured = CALIBRATION.updated(aberrations={"C10_A": told(-77.0), "C12_A": told(5.0), "phi12_deg": told(30.0)}, rotation_deg=told(21.0))
+    measured = replace(measured, aberrations={name: q for name, q in measured.aberrations.items() if name != "C30_A"})
+    monkeypatch.setattr(live_page, "calibrate", lambda data, **more: SimpleNamespace(calibration=measured))
+    monkeypatch.setattr(live_page, "LEAST_ROWS", 4)
+    turned = replace(settings_for(place, "ssb", 1), C21_A=900.0, phi21_deg=40.0)
+    values, words = live_page.calibrated(place, state, turned, 2**28)
+    assert values["C10_A"] == -77.0 and values["C21_A"] == 0.0 and values["phi21_deg"] == 0.0 and "underfocus 7.7 nm" in words
+    stated = replace(place, calibration=CALIBRATION.updated(aberrations={"C21_A": told(300.0)}))
+    assert live_page.calibrated(stated, state, turned, 2**28)[0]["C21_A"] == 300.0
 
 
 def test_electrons_that_are_counted_are_one_each() -> None:

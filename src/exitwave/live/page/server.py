@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from time import monotonic
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import uvicorn
 from starlette.applications import Starlette
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from exitwave.core.errors import ExitwaveError, InputError
 from exitwave.live.page.guard import Bucket, Guard, Ticket
@@ -30,7 +31,8 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
 }
 CLOSED = {"Connection": "close"}  # strangers keep no connection
-VIEWERS = 16
+VIEWERS, LINKS = 16, 96
+IDLE, IDLE_S = 24, 5.0
 PER_SECOND, BURST, MOST_REFUSED = 60.0, 240, 400
 SIGN_IN = "This page needs the address that `exitwave live` printed, its token included.\n"
 REFUSED = 1008
@@ -209,10 +211,41 @@ async def _done(message: Change | Command | Shown, viewer: Viewer, shows: Shows)
     return await asyncio.to_thread(shows.do, message)
 
 
+def prompt() -> type[H11Protocol]:
+    """HTTP for one server and those who ask at once: of connections that were opened and ask nothing at most `IDLE` are kept, the newest, and none
+    for longer than `IDLE_S`. Otherwise whoever opens many of them keeps all others out, without a token."""
+    idle: dict[Any, None] = {}
+
+    class Prompt(H11Protocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            if len(idle) >= IDLE:
+                oldest = next(iter(idle))
+                del idle[oldest]
+                oldest.transport.abort()
+            idle[self] = None
+            self.loop.call_later(IDLE_S, self._too_late)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle is not None or self not in self.connections:  # it has asked, or has become a websocket
+                idle.pop(self, None)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            idle.pop(self, None)
+            super().connection_lost(exc)
+
+        def _too_late(self) -> None:
+            if self in idle:
+                self.transport.abort()
+
+    return Prompt
+
+
 def server_of(shows: Shows, guard: Guard, host: str, port: int, ticket: Ticket | None = None) -> uvicorn.Server:
     """A server that is ready to `run`. Messages from browsers are small, and compressing noisy images would only take time."""
-    config = uvicorn.Config(application(shows, guard, ticket), host=host, port=port, log_level="critical", access_log=False, ws="websockets-sansio",
-                            ws_max_size=4 * LONGEST, ws_per_message_deflate=False, server_header=False, date_header=False,
-                            timeout_graceful_shutdown=1, limit_concurrency=64)
+    config = uvicorn.Config(application(shows, guard, ticket), host=host, port=port, log_level="critical", access_log=False, http=prompt(),
+                            ws="websockets-sansio", ws_max_size=4 * LONGEST, ws_per_message_deflate=False, server_header=False, date_header=False,
+                            timeout_graceful_shutdown=1, limit_concurrency=LINKS)
     return uvicorn.Server(config)
 

@@ -142,7 +142,7 @@ def joint_image(g: Geometry, tiles: Tiles, method: str, halves: Tensor, transfer
 
 def _ring_numbers(tiles: Tiles, groups: int) -> Tensor:
     """|q| of each column (y, h, c) in units of two frequency steps; every group of tiles (a slice, its amplitude) has rings of its own."""
-    step = 2 * float(max(tiles.qy.abs()[tiles.qy != 0].min(), tiles.qx.abs()[tiles.qx != 0].min()))
+    step = 2 * max((float(q[q > 0].min()) for q in (tiles.qy.abs(), tiles.qx.abs()) if q.any()), default=1.0)  # a scan of one row has one axis
     rings = (torch.sqrt(tiles.qy**2 + tiles.qx**2) / step).permute(1, 2, 0)  # (y, h, tile)
     return torch.cat([rings + group * (rings.max().ceil() + 1) for group in range(groups)], -1)
 

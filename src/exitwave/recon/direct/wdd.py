@@ -143,7 +143,7 @@ def _measured(power: Tensor, noise: float, at: _Frequencies, points: Aperture, g
     lit = lit_pixels(points, grid)
     seen = torch.cat([(products(flat, grid, lit, part[:, 0], part[:, 1], dtype).plus.abs() ** 2).sum(1, dtype=torch.float64)
                       for part in at.q.split(_together(grid))])
-    width = 2 * max(float(column[column > 0].min()) for column in at.q.abs().T)
+    width = 2 * max((float(column[column > 0].min()) for column in at.q.abs().T if column.any()), default=1.0)
     ring = torch.where(q > 0, (q / width).to(torch.int64) + 1, torch.zeros_like(q, dtype=torch.int64))
     ring = ring.clamp(max=int(ring[seen > LEAST_SEEN * seen.max()].max()))  # the rim would answer for whatever the rest leaves
     base = at.base
