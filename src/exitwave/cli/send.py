@@ -46,10 +46,13 @@ def run(file: str, *, kind: str, address: str, rate: float | None, speed: float 
     with as_events(file, dwell_s, seed) as path, receiver(address, wait_s, as_json) as peer:
         done = send(path, peer, pace)
     if as_json:
-        emit({"events": done.events, "bytes": done.sent_bytes, "seconds": done.wall_s, "cpu_s": done.cpu_s, "complete": done.complete})
+        emit({"events": done.events, "bytes": done.sent_bytes, "seconds": done.wall_s, "cpu_s": done.cpu_s, "complete": done.complete,
+              "left": done.left})
         return
     click.echo(f"{quantity(done.events)} events, {done.sent_bytes / 1e6:.4g} MB in {done.wall_s:.3g} s ({done.cpu_s:.3g} s of a core)"
                + ("" if done.complete else "; the receiver left before the end"))
+    if done.left:
+        click.echo(f"exitwave: {file}: {done.left}; what was whole has been", err=True)
 
 
 @contextmanager

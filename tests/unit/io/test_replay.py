@@ -76,6 +76,22 @@ def test_loops_go_on_in_time_and_lose_nothing(tmp_path: Path, pace: Pace) -> Non
         assert max(map(len, here)) <= 1500
 
 
+def test_what_is_damaged_is_not_sent_and_said_on_both_sides(tmp_path: Path) -> None:
+    path = tmp_path / "a.events"
+    recorded(path, timed(1000, SECOND_NS), block=200)
+    whole = path.read_bytes()
+    hurt = bytearray(whole)
+    hurt[len(whole) * 6 // 10] ^= 255
+    no_block = "make no whole block"
+    for damaged, events, says in ((bytes(hurt), 400, no_block), (whole[:-1], 1000, no_block), (whole[:-40], 1000, "never closed")):
+        path.write_bytes(damaged)
+        chunks, stream, sent = sent_over(path, Pace())
+        assert sum(map(len, chunks)) == sent.events == events and says in sent.left
+        assert "streams that ended without saying so" in stream.rejected
+    path.write_bytes(whole)
+    assert sent_over(path, Pace())[2].left == ""
+
+
 def test_a_schedule_is_a_rate_or_the_time_stamps() -> None:
     now = [100.0]
     by_rate, by_time, free = (Schedule(pace, lambda: now[0]) for pace in (Pace(events_per_s=50.0), Pace(speed=2.0), Pace()))

@@ -31,7 +31,8 @@ GAP_CLOCKS = 40  # between loops of packets: 1 us
 class Sent:
     """What a sender did: `events` in `sent_bytes` over `wall_s` seconds from its first byte, at a cost of `cpu_s` seconds of one core.
 
-    `complete`: the receiver stayed to the end.
+    `complete`: the receiver stayed to the end. `left`: bytes of the file, from its first damage on, that were not sent, or an end that is missing;
+    the receiver is not told then that this was all.
     """
 
     events: int
@@ -39,15 +40,17 @@ class Sent:
     wall_s: float
     cpu_s: float
     complete: bool
+    left: str = ""
 
 
 @record
 class Message:
-    """Bytes to send together when `events` events were sent before, the first of these at `time_ns`."""
+    """Bytes to send together when `events` events were sent before, the first of these at `time_ns`; `left` as in `Sent`."""
 
     buffers: tuple[bytes | np.ndarray, ...]
     events: int
     time_ns: int
+    left: str = ""
 
 
 def send(path: str, peer: socket.socket, pace: Pace) -> Sent:
@@ -58,7 +61,7 @@ def send(path: str, peer: socket.socket, pace: Pace) -> Sent:
     """
     schedule, events, sent = Schedule(pace), 0, 0
     messages = _messages(path, pace)
-    begun, cpu, complete = time.perf_counter(), time.thread_time(), True
+    begun, cpu, complete, left_over = time.perf_counter(), time.thread_time(), True, ""
     try:
         for message in messages:
             if message.events and not events:  # what went before was reading the file
@@ -67,9 +70,11 @@ def send(path: str, peer: socket.socket, pace: Pace) -> Sent:
                 time.sleep(min(left, WAIT_S))
             sent += _all_of(peer, message.buffers)
             events += message.events
+            left_over = message.left or left_over
     except OSError:  # the receiver went away
         complete = False
-    return Sent(events=events, sent_bytes=sent, wall_s=time.perf_counter() - begun, cpu_s=time.thread_time() - cpu, complete=complete)
+    return Sent(events=events, sent_bytes=sent, wall_s=time.perf_counter() - begun, cpu_s=time.thread_time() - cpu, complete=complete,
+                left=left_over)
 
 
 class ReplayServer:
@@ -172,7 +177,7 @@ def _packed(path: str, data: np.ndarray, pace: Pace) -> Iterator[Message]:
     if pace.speed is not None and "time_ns" not in packing.columns:
         raise InputError(f"the events of {path} have no times", remedy="give a rate in events per second instead of a speed")
     yield Message(buffers=(data[:first].tobytes(),), events=0, time_ns=0)
-    places, extent = _blocks(data, first, packing)
+    places, extent, left = _blocks(data, first, packing)
     number = packing.first_block
     for loop in _loops(pace):
         offset = loop * extent.period_ns
@@ -180,16 +185,18 @@ def _packed(path: str, data: np.ndarray, pace: Pace) -> Iterator[Message]:
             for sent in _split(packing, block, columns, pace, number, offset):
                 yield sent
                 number += 1
-    yield Message(buffers=(packed.closing(number),), events=0, time_ns=0)
+    yield Message(buffers=() if left else (packed.closing(number),), events=0, time_ns=0, left=left)
 
 
-def _blocks(data: np.ndarray, first: int, packing: Packing) -> tuple[list[tuple[Block, np.ndarray]], Extent]:
-    """Whole blocks up to the first damage."""
+def _blocks(data: np.ndarray, first: int, packing: Packing) -> tuple[list[tuple[Block, np.ndarray]], Extent, str]:
+    """Whole blocks up to the first damage, and what is left behind them, in words."""
     places, extent, at = [], Extent(), first
     while at + HEAD.size <= len(data):
         block = decode_head(memoryview(data[at : at + HEAD.size]))
         stop = at + HEAD.size + (0 if block is None else packing.layout(block.events)[""][0])
-        if block is None or block.last or stop > len(data):
+        if block is not None and block.last:
+            return places, extent, ""
+        if block is None or stop > len(data):
             break
         columns = data[at + HEAD.size : stop]
         chunk = decode_columns(packing, block, columns.copy())
@@ -198,7 +205,8 @@ def _blocks(data: np.ndarray, first: int, packing: Packing) -> tuple[list[tuple[
         extent.add(chunk)
         places.append((block, columns))
         at = stop
-    return places, extent
+    left = len(data) - at
+    return places, extent, f"{left} bytes from byte {at} on make no whole block and were not sent" if left else "the recording was never closed"
 
 
 def _split(packing: Packing, block: Block, columns: np.ndarray, pace: Pace, number: int, offset_ns: int) -> Iterator[Message]:
