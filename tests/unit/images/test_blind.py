@@ -15,7 +15,7 @@ from tests.unit.images.movies import counted, lattice
 
 TRUTH = lattice(8, (104, 122))
 NOISY = counted(TRUTH)
-QUICK = BlindOptions(linear=LinearOptions(time=1, space=4), steps=40)
+QUICK = BlindOptions(linear=LinearOptions(time=1, space=4), steps=24)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_the_jacobian_is_zero_on_its_diagonal(exclude: int) -> None:
     net, rng = any_net(exclude), np.random.default_rng(1)
     movie = rng.poisson(2.0, (3, 21, 18)).astype(np.float32)
     before = denoised(movie, net)
-    places = [(t, y, x) for t in range(3) for y in (0, 20) for x in (0, 9, 17)] + [tuple(rng.integers(0, movie.shape)) for _ in range(12)]
+    places = [(t, y, x) for t in (0, 2) for y in (0, 20) for x in (0, 17)] + [tuple(rng.integers(0, movie.shape)) for _ in range(5)]
     for t, y, x in places:
         other = movie.copy()
         other[t, y, x] += 3.7
@@ -88,7 +88,7 @@ def test_the_dose_is_only_a_factor(trained: Trained) -> None:
 
 
 def test_the_poisson_loss_and_the_seed() -> None:
-    asked = replace(QUICK, loss="poisson", steps=12)
+    asked = replace(QUICK, loss="poisson", steps=4)
     one, same = fit_blind(NOISY, asked), fit_blind(NOISY, asked)
     for a, b in zip(one.net.head, same.net.head, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -102,9 +102,9 @@ def test_pure_noise_is_left_with_nothing() -> None:
 
 
 def test_a_few_frames_of_many_are_enough() -> None:
-    long = counted(lattice(40, (104, 122)), seed=6)
-    found = fit_blind(long, replace(QUICK, pixels=65536, steps=5))
-    assert range_psnr_dB(denoised(long[:8], found.net), TRUTH) > range_psnr_dB(NOISY, TRUTH) + 12
+    long = counted(lattice(16, (104, 122)), seed=6)
+    found = fit_blind(long, replace(QUICK, pixels=65536, steps=2))
+    assert range_psnr_dB(denoised(long[:5], found.net), TRUTH[:5]) > range_psnr_dB(NOISY, TRUTH) + 12
 
 
 def test_the_low_pass_takes_noise_and_leaves_the_mean(trained: Trained) -> None:

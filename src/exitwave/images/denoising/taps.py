@@ -6,7 +6,8 @@ from scipy.fft import irfftn, rfftn
 from exitwave.core import record
 from exitwave.images.denoising.covariance import Covariances
 
-STEPS = (1, 3)  # conjugate gradients: the matched filter, and nearly the least-squares one
+STEPS = (1, 3)  # of conjugate gradients: the matched filter, and what is nearly least squares where noise is strong
+LONG = (1, 3, 10, 32)  # for the covariance as measured: where signal is strong
 SHRINKS = (("keep", 3.0), ("take", 2.0), ("take", 5.0))  # what is done to coefficients of the covariance, threshold in standard errors
 SECOND_STEPS = (1, 2, 4, 8)
 RIDGE = 1e-3
@@ -42,9 +43,9 @@ def taps_of(found: Covariances, window: Window) -> np.ndarray:
     """Weights (T + 1, T + 1, 2 T + 1, 2 S + 1, 2 S + 1), float32, by how many frames there are before and after (at most T of each).
 
     The least-squares filter solves A w = b with A_jk = R(o_j - o_k), b_j = R(o_j); the blind spot leaves the noise out of b and in A. The measured R
-    is itself noisy, and 1445 free weights follow that noise. So w is a sum of eight directions: of A w = b as measured and with the power
-    spectrum of R shrunk (below its standard error there is no signal), after one and three steps of conjugate gradients. Their amounts minimise
-    the error of directions from one half of the tiles on the covariance of the other.
+    is itself noisy, and 1445 free weights follow that noise. So w is a sum of ten directions: of A w = b as measured, after 1, 3, 10 and 32 steps
+    of conjugate gradients, and with the power spectrum of R shrunk (below its standard error there is no signal), after 1 and 3. Their amounts
+    minimise the error of directions from one half of the tiles on the covariance of the other.
     """
     t = window.time
     taps = np.zeros((t + 1, t + 1, 2 * t + 1, 2 * window.space + 1, 2 * window.space + 1), np.float32)
@@ -55,7 +56,7 @@ def taps_of(found: Covariances, window: Window) -> np.ndarray:
     for before in range(t + 1):
         for after in range(before + 1):
             mask = window.mask(before, after)
-            every, first, second = ([d for r in source for d in _directions(r, mask)] for source in sources)
+            every, first, second = ([d for i, r in enumerate(source) for d in _directions(r, mask, STEPS if i else LONG)] for source in sources)
             amounts = _amounts([(first, sources[2][0]), (second, sources[1][0])])
             made = sum(a * d for a, d in zip(amounts, every, strict=True))
             taps[before, after] = made

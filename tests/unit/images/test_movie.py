@@ -1,0 +1,86 @@
+"""One call for a movie: lazily, in any pieces, saved and used again; and its drift."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import shift
+
+from exitwave.core import InputError
+from exitwave.data import ArrayFrames, ItemSource
+from exitwave.images import DenoiseOptions, ShiftedFrames, denoise, denoiser_arrays, denoiser_of, drift_of, range_psnr_dB
+from exitwave.images.movie import check_method
+from exitwave.io.signals import Regrouped
+from tests.unit.images.movies import counted, lattice
+
+TRUTH = lattice(9, (84, 76))
+NOISY = counted(TRUTH)
+SMALL = DenoiseOptions(time=1, space=4, steps=5)
+
+
+def source(movie: np.ndarray) -> ItemSource:
+    return Regrouped(source=ArrayFrames(array=movie[None]), shape=movie.shape, item_axes=2)
+
+
+def small(method: str, **more: object) -> DenoiseOptions:
+    return DenoiseOptions(method=method, time=1, space=4, steps=5, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["linear", "blind"])
+def test_pieces_and_saved_models_give_the_same(method: str) -> None:
+    made = denoise(source(NOISY), small(method, lowpass=method == "blind"))
+    whole = made.frames.read(0, 9)
+    assert range_psnr_dB(whole, TRUTH) > range_psnr_dB(NOISY, TRUTH) + 12
+    pieces = np.concatenate([made.frames.read(a, b) for a, b in ((0, 1), (1, 5), (5, 8), (8, 9))])
+    np.testing.assert_array_equal(pieces, whole)
+    again = denoiser_of(denoiser_arrays(made.denoiser))
+    applied = denoise(source(NOISY), denoiser=again)
+    np.testing.assert_array_equal(applied.frames.read(0, 9), whole)
+    assert again.method == method
+    assert abs(made.score.value - float(np.mean((np.array(list(made.denoiser.blind(NOISY))) - TRUTH) ** 2))) < 4 * made.score.sigma
+    assert made.fano == pytest.approx(1.0, abs=0.05)
+    assert not made.warnings
+
+
+def test_counts_that_are_no_electrons_are_noticed() -> None:
+    made = denoise(source((3.7 * NOISY).astype(np.float32)), SMALL)
+    assert made.fano == pytest.approx(3.7, rel=0.05)
+    assert len(made.warnings) == 2 and "no whole numbers" in made.warnings[0] and "not Poisson" in made.warnings[1]
+    error = float(np.mean((made.frames.read(0, 9) - 3.7 * TRUTH) ** 2))
+    assert abs(made.score.value - error) < 5 * made.score.sigma
+
+
+def test_shared_noise_and_repeated_frames_are_noticed() -> None:
+    spread = (NOISY + np.roll(NOISY, 1, 2)).astype(np.uint16)
+    assert any("exclude neighbours" in sentence for sentence in denoise(source(spread), SMALL).warnings)
+    assert any("repeat" in sentence for sentence in denoise(source(np.concatenate([NOISY, NOISY[-1:]])), SMALL).warnings)
+
+
+def test_what_cannot_be_denoised_is_said() -> None:
+    with pytest.raises(InputError, match="at least two"):
+        denoise(source(NOISY[:1]), SMALL)
+    with pytest.raises(InputError, match=r"no denoiser is called 'linar'.*linear"):
+        check_method("linar")
+    with pytest.raises(InputError, match="no denoiser of movies"):
+        denoiser_of({"kind": "else"})
+
+
+def test_drift_is_found_and_undone() -> None:
+    """A field of blobs that is not periodic, moved by whole and broken pixels; one frame in the middle is spoilt."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[0:90, 0:110]
+    field = sum(np.exp(-((y - a) ** 2 + (x - b) ** 2) / (2 * s**2)) for a, b, s in zip(rng.uniform(0, 90, 60), rng.uniform(0, 110, 60),
+                                                                                  rng.uniform(2, 4, 60), strict=True))
+    walk = np.cumsum(np.vstack([[0, 0], rng.normal(0.6, 0.7, (11, 2))]), 0)
+    frames = np.array([shift(field, step, order=3, mode="nearest") for step in walk]) + rng.normal(0, 0.02, (12, 90, 110))
+    found = drift_of(frames)
+    assert np.abs(found.shift_px - walk).max() < 0.15
+    spoilt = frames.copy()
+    spoilt[5] = rng.normal(size=field.shape)
+    others = np.arange(12) != 5
+    robust = drift_of(spoilt)
+    assert np.abs(robust.shift_px - walk)[others].max() < 0.25
+    assert robust.outliers > 0
+    back = ShiftedFrames(source=source(frames), drift=found).read(3, 11)
+    assert np.abs(back - field)[:, 20:-20, 20:-20].max() < 0.35
+    assert np.abs(frames[3:11] - field)[:, 20:-20, 20:-20].max() > 0.8
+    with pytest.raises(InputError, match="two frames"):
+        drift_of(frames[:1])
