@@ -50,6 +50,7 @@ CASES: Mapping[str, Case] = MappingProxyType({
     "reading": Case(about="own readers beside RosettaSciIO and LiberTEM where they are installed", function="exitwave.bench.reading:rows"),
     "fusion": Case(about="phase and dark field fused against known specimens, many repeats (--runs)", function="exitwave.bench.fusion:rows"),
     "calibration": Case(about="blind calibration against known optics, many seeds (--runs)", function="exitwave.bench.registry:calibration"),
+    "dpc": Case(about="atomic fields by segmented DPC: what convergence, defocus and astigmatism do; long", function="exitwave.bench.dpc:rows"),
     "eds": Case(about="zeta-factor EDS beside exSpy: seconds, agreement, oxides, what zeta bears (--runs)", function="exitwave.bench.eds:rows"),
     "iterative": Case(
         about="seconds and memory of an iteration of ptychography beside quantem and PtyRAD (--runs: timed iterations)",
@@ -73,6 +74,9 @@ CASES: Mapping[str, Case] = MappingProxyType({
     "simulate": Case(
         about="potentials, exit waves, patterns and HAADF of SrTiO3 beside abTEM, and the floor of transforms (--runs)",
         function="exitwave.bench.simulate:rows",
+    ),
+    "simulate-prism": Case(
+        about="1024 patterns of SrTiO3 in windows beside abTEM's PRISM with interpolation 2, once; long", function="exitwave.bench.simulate:prism"
     ),
 })
 

@@ -50,7 +50,10 @@ def exit_wave(given: dict) -> dict:
 
 def scanned(given: dict) -> dict:
     """Probes over the potential: full patterns, an annulus, or PRISM with an interpolation."""
-    scan = abtem.GridScan(start=(0, 0), end=tuple(given["end_A"]), gpts=tuple(given["positions"]))
+    if "start_A" in given:
+        scan = abtem.CustomScan(np.array([given["start_A"]]))
+    else:
+        scan = abtem.GridScan(start=(0, 0), end=tuple(given["end_A"]), gpts=tuple(given["positions"]))
     detector = abtem.AnnularDetector(*given["annulus_mrad"]) if "annulus_mrad" in given else abtem.PixelatedDetector(max_angle="valid")
     if given.get("prism"):
         source = abtem.SMatrix(potential=held["potential"], energy=given["energy_eV"], semiangle_cutoff=given["semiangle_mrad"],

@@ -1,0 +1,88 @@
+"""The cheapest right way through a scan: windows keep what the whole field gives, positions a cell apart are one, sentences say why."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from exitwave.core import Beam, Grid, InputError, MemoryBudgetError, aberrations
+from exitwave.core.fft import cis
+from exitwave.matter import displaced, even_slices, structure, tile
+from exitwave.simulate.choose import Probes, _foci, blurred, choose, run, trial_error
+from exitwave.simulate.slabs import in_field, layer, layers
+from exitwave.simulate.stem import Samples
+from exitwave.wave import Annulus, Bucket, raster_scan
+
+BEAM = Beam.electron(200e3)
+CELL = structure([38, 8], [[0.7, 0.4, 0.5], [2.6, 1.9, 2.1]], (4.0, 4.0, 4.0), u_iso_A2=0.006)
+RING = Annulus(inner_mrad=30.0, outer_mrad=60.0)
+
+
+def field(cells: int = 6, points: int = 144, frozen: bool = False):
+    atoms = tile(CELL, (cells, cells, 2))
+    grid = Grid(shape=(points, points), pitch_A=(4.0 * cells / points,) * 2)
+    return layers(displaced(atoms, 7) if frozen else atoms, grid, BEAM, even_slices(atoms, 2.0))
+
+
+def probes(*detectors, shape=(4, 6), step=4.0 / 3, edge=0.0) -> Probes:
+    return Probes(beam=BEAM, semiangle_mrad=20.0, scan=raster_scan(shape, (step, step), (0.2, 0.1)), detectors=detectors, edge_mrad=edge)
+
+
+def test_positions_a_cell_apart_are_computed_once():
+    of, optics = field(), probes(RING, Samples(reach_mrad=40.0), shape=(6, 3))
+    plan = choose(of, optics, mode="whole")
+    assert plan.positions == 9 and "9 of 18 positions differ" in plan.why
+    every = run([of], optics, choose(of, optics, mode="whole", periodic=False), periodic=False)
+    for once, truth in zip(run([of], optics, plan), every, strict=True):
+        assert once.shape == truth.shape and (once - truth).abs().max() <= 1e-5 * truth.max()
+    assert torch.equal(run([of], optics, plan)[0][:3], run([of], optics, plan)[0][3:])
+
+
+def test_a_window_of_whole_cells_is_exact_in_a_crystal_and_another_is_not():
+    of, optics = field(), probes()
+    fields = {z: in_field(of, layer(of, z)) for z in of.distinct}
+    whole = trial_error(of, fields, optics, Grid(shape=(72, 72), pitch_A=of.grid.pitch_A), [0, 5])
+    other = trial_error(of, fields, optics, Grid(shape=(80, 72), pitch_A=of.grid.pitch_A), [0, 5])
+    assert whole <= 0.05 and other >= 0.2
+    # the whole field as a window is no approximation: the two ways of taking waves through agree to rounding
+    assert trial_error(of, fields, optics, of.grid, [0, 5]) <= 0.02
+
+
+def test_the_choice_is_right_and_says_why():
+    of, optics = field(), probes(RING, Bucket(), edge=1.5)
+    plan = choose(of, optics, periodic=False)
+    assert plan.mode == "windows" and plan.window.shape[0] < 144 and plan.error <= 0.5 and "times cheaper" in plan.why
+    ring, everything = run([of], optics, plan, periodic=False)
+    truth = run([of], optics, choose(of, optics, mode="whole"))[0]
+    assert ((ring - truth).abs() / torch.clamp(truth, min=0.1 * float(truth.max()))).max() <= 0.01 and (everything <= 1 + 1e-5).all()
+    frozen = [field(frozen=True), field(frozen=True)]
+    both = run(frozen, optics, choose(frozen[0], optics, mode="whole"))
+    assert torch.allclose(both[0], run(frozen[:1], optics, choose(frozen[0], optics, mode="whole"))[0], rtol=1e-5, atol=0)
+    assert "asks for every sample" in choose(of, probes(Samples(reach_mrad=30.0))).why
+    assert "too few" in choose(of, probes(RING, shape=(1, 2))).why
+
+
+def test_what_cannot_be_done_is_said():
+    of = field()
+    with pytest.raises(MemoryBudgetError, match="do not fit"):
+        choose(of, probes(RING), memory_bytes=10**5)
+    with pytest.raises(InputError, match="larger than the field"):
+        choose(of, probes(RING), window=(500, 500))
+
+
+def test_focal_spread_is_the_mean_over_foci():
+    of, optics = field(cells=3, points=72), replace(probes(RING, shape=(1, 2)), focal_spread_A=60.0, aberrations=aberrations({"C10_A": -30.0}))
+    plan = choose(of, optics, mode="whole")
+    foci = _foci(of.grid, optics)
+    assert len(foci) >= 3 and sum(w for w, _ in foci) == pytest.approx(1)
+    parts = [w * run([of], replace(optics, focal_spread_A=0.0, aberrations=aberrations({"C10_A": -30.0 + f})), plan)[0] for w, f in foci]
+    assert torch.allclose(run([of], optics, plan)[0], sum(parts), rtol=1e-5, atol=0)
+
+
+def test_a_source_blurs_a_wave_by_its_gaussian():
+    n = torch.arange(240, dtype=torch.float64)
+    wave = 1 + cis(2 * torch.pi * n / 24, torch.complex128).real
+    seen = blurred(wave[None].repeat(3, 1), (1.0, 0.5), 1.2)[1, 60:-60]
+    damping = torch.exp(torch.tensor(-2 * torch.pi**2 * (1.2 / 12) ** 2, dtype=torch.float64))
+    assert torch.allclose(seen, 1 + damping * (wave[60:-60] - 1), rtol=0, atol=1e-9)
+    assert torch.allclose(blurred(torch.ones(5, 4, 2), (1.0, 1.0), 3.0), torch.ones(5, 4, 2))
