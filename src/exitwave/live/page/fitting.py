@@ -20,6 +20,7 @@ PHASE, SLICES = "phase", "slices"
 FIGURES = ("loss", "held_out")
 SHARE = 5.0  # drawing takes at most one part in so many of the time
 STAGE_S = 0.2
+DIM = 0.05
 MODES = 4  # of the probe that are drawn
 LATE_S = 10.0  # to draw what came last, when the work is done
 
@@ -145,7 +146,7 @@ class Fitting:
             self._image = moment.kept, scan_image(s, phase_of(leaves))
             self._board.publish("probe", packed("probe", *_probe(moment)))
             self._board.publish("history", packed("history", {}, history_of([dict(turn) for turn in moment.kept.history])))
-        shown = _picture(self._image[1], self.settings)
+        shown = _picture(self._image[1], self.settings, len(moment.kept.history))
         self._board.publish("image", packed("image", shown.header, shown.arrays))
         self._board.publish("spectrum", packed("spectrum", *spectrum(shown)))
 
@@ -176,22 +177,32 @@ def history_of(turns: list[dict[str, float]]) -> dict[str, np.ndarray]:
     return {name: np.array([turn[name] for turn in turns], np.float32) for name in names}
 
 
-def _picture(image: ScanImage, settings: Settings) -> Picture:
+def _picture(image: ScanImage, settings: Settings, iterations: int) -> Picture:
     layers = len(image.slices)
     if settings.plane == SLICES and layers > 1:
         at = layers // 2 if settings.layer is None else settings.layer
         array, title = image.slices[at] - image.slices[at].mean(), f"phase of slice {at + 1} of {layers}"
     else:
-        array, title = projected(image), "phase"
+        array, title = projected(image), f"phase after {iterations} iteration{'s' * (iterations > 1)}"
     header: dict[str, Any] = {"reached": 1.0, "scan": list(array.shape), "pitch_A": list(image.pitch_A), "unit": "rad", "view": "plane",
                               "title": title, "sigma": 0.0}
     return Picture(header=header, arrays={"image": array, "seen": np.full(-(-array.size // 8), 255, np.uint8)}, image=None, geometry=None)
 
 
 def _probe(moment: Moment) -> tuple[Mapping[str, Any], dict[str, np.ndarray]]:
-    """The probe's first modes side by side, their zero in the middle; amplitudes on one scale."""
+    """The probe's first modes side by side, their zero in the middle, as much of them as is lit; amplitudes on one scale."""
     s = moment.prepared.problem.setup
     modes, shares = probe_modes(s, moment.kept.state.leaves, moment.prepared.problem.terms)
-    tiles = np.concatenate([np.fft.fftshift(mode) for mode in modes[:MODES].detach().numpy()], axis=1)
+    shown = np.fft.fftshift(modes[:MODES].detach().numpy(), (1, 2))
+    tiles = np.concatenate(list(shown[:, *_lit(np.abs(shown).max(0))]), axis=1)
     return ({"pitch_A": list(s.window.pitch_A), "shares": [float(share) for share in shares[:MODES]]},
             {"image": np.abs(tiles), "angle": np.angle(tiles)})
+
+
+def _lit(size: np.ndarray) -> tuple[slice, slice]:
+    """The part around the middle of an amplitude (y, x) that holds all that is brighter than `DIM` of it, and a fifth more."""
+    lit = size > DIM * size.max()
+    reach = [np.abs(np.flatnonzero(lit.any(1 - axis)) - n // 2).max(initial=1) for axis, n in enumerate(size.shape)]
+    half = [int(1.2 * r) + 2 for r in reach]
+    y, x = (slice(max(0, n // 2 - h), min(n, n // 2 + h + 1)) for n, h in zip(size.shape, half, strict=True))
+    return y, x

@@ -186,7 +186,7 @@ def picture_of(result: Result, plane: Plane, layer: int | None = None) -> Pictur
     if plane.pitch_unit == "1/A":
         array = middle_origin(array)
     header: dict[str, Any] = {"reached": 1.0, "scan": list(array.shape), "pitch_A": [float(p) for p in plane.pitch], "pitch_unit": plane.pitch_unit,
-                              "unit": plane.unit, "title": plane.title or plane.name, "sigma": 0.0,
+                              "unit": plane.unit, "title": plane.title or plane.name, "sigma": 0.0, **_dose(result.metrics),
                               "view": "wave" if np.iscomplexobj(array) else "plane"}
     seen = np.full(-(-array.size // 8), 255, np.uint8)
     if np.iscomplexobj(array):
@@ -207,7 +207,7 @@ def _direct(result: Result, plane: Plane, header: dict[str, Any]) -> DirectImage
         return None
     half = plane.array.shape[1] // 2 + 1
     noise, one, other = (torch.from_numpy(np.asarray(images[name].array)) for name in ("noise", *HALVES))
-    header |= {"view": "phase", "sigma": float(noise.double().mean().sqrt()), "aperture_invA": edge, **_dose(metrics)}
+    header |= {"view": "phase", "sigma": float(noise.double().mean().sqrt()), "aperture_invA": edge}
     transfer = torch.from_numpy(np.ascontiguousarray(images["ctf"].array[:, :half]))
     return DirectImage(method=str(metrics.get("method", "")), image=torch.from_numpy(np.asarray(plane.array)), halves=(one, other),
                        pitch_A=(float(plane.pitch[0]), float(plane.pitch[1])), ctf=transfer, noise=noise[:, :half],

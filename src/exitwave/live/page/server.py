@@ -34,7 +34,7 @@ CLOSED = {"Connection": "close"}  # strangers keep no connection
 VIEWERS, LINKS = 16, 96
 IDLE, IDLE_S = 24, 5.0
 PER_SECOND, BURST, MOST_REFUSED = 60.0, 240, 400
-SIGN_IN = "This page needs the address that `exitwave live` printed, its token included.\n"
+SIGN_IN = "This page needs the address that exitwave printed, its token included. The one that a browser was started with is good once, and spent.\n"
 REFUSED = 1008
 DRAWN, SHOWN = "drawn?", '{"type":"shown"}'
 

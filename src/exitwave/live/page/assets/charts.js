@@ -10,7 +10,7 @@ export function drawHistory(canvas, message) {
   // The first iterations fall far: once there are more, they may leave the box at its top.
   const skip = n > 12 ? Math.floor(n / 8) : 0, [low, high] = inside([...loss.slice(skip), ...held.slice(skip)]), room = 0.06 * (high - low) || 0.01 * Math.abs(high) || 1;
   const x = loss.map((_, i) => i + 1), accent = draw.colour("--accent"), warn = draw.colour("--warn"), lines = [{ x, y: loss, ink: accent, dots: n < 30 }];
-  const words = [["all others", accent]];
+  const words = [["fitted", accent]];
   if (held.length) { lines.push({ x, y: held, ink: warn, dash: [5, 3], dots: n < 30 }); words.push(["held out", warn]); }
   draw.chart(context, [62, 20, width - 74, height - 56], [1, Math.max(2, n)], [low - room, high + room], lines, held.length ? words : [], ["iteration", "loss of a pattern"]);
 }

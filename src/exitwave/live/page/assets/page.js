@@ -168,10 +168,9 @@ function scene(s) {
   const buttons = { scan: ["start", "stop", "record", "save"], fit: ["stop"] }[shown] || [];
   for (const id of ["start", "stop", "record", "save"]) at(id).hidden = !buttons.includes(id);
   at("optics").hidden = shown !== "scan"; at("patterns").hidden = !["scan", "frames"].includes(shown);
-  at("curves").parentElement.hidden = !["scan", "result"].includes(shown);
   at("progress").style.visibility = shown === "result" ? "hidden" : "";
   at("detector").parentElement.hidden = shown === "frames";
-  at("patterns").classList.toggle("alone", shown === "frames"); at("spectra").classList.toggle("alone", !["scan", "result"].includes(shown));
+  at("patterns").classList.toggle("alone", shown === "frames");
   image.hovers = shown === "frames";
   image.waiting = { fit: "the phase comes with the first iteration", frames: "reading the scan" }[shown] || "";
 }
@@ -203,13 +202,20 @@ at("plane").onchange = (e) => set({ plane: e.target.value });
 at("file").onchange = (e) => set({ file: e.target.value });
 at("layer").oninput = (e) => set({ layer: Number(e.target.value) });
 
+// A figure that a result does not have is no figure of it; while a scan runs it may still come.
+function figure(id, text) {
+  if (text || shown !== "scan") at(id).textContent = text || "–";
+  at(id).parentElement.hidden = shown === "result" ? !text : shown !== "scan";
+}
+
 const TAKE = {
   image(message) {
     image.take(message); dirty.add("image");
     const h = message.header;
     if (status.part === undefined) progress(h.reached);
     at("title").textContent = h.title || `${METHODS[h.method] || ""}, ${draw.number(Math.round(1000 * h.reached) / 10)} % of the scan`;
-    if (h.dose_e_per_A2 !== undefined) { at("dose").textContent = `${draw.number(h.dose_e_per_A2)} e/Å²`; at("sigma").textContent = `${draw.number(h.sigma, 2)} ${h.view === "wave" ? "rad" : h.unit}`; }
+    figure("dose", h.dose_e_per_A2 === undefined ? "" : `${draw.number(h.dose_e_per_A2)} e/Å²`);
+    figure("sigma", h.dose_e_per_A2 === undefined || !h.sigma ? "" : `${draw.number(h.sigma, 2)} ${h.view === "wave" ? "rad" : h.unit}`);
   },
   pattern(message) { pattern.take(message); dirty.add("pattern"); },
   detector(message) { messages.detector = message; dirty.add("detector"); },
@@ -217,7 +223,9 @@ const TAKE = {
     at("spectra").hidden = !message.arrays.image;
     messages.spectrum = message; dirty.add("spectrum");
     const h = message.header;
-    at("resolution").textContent = !("resolution_A" in h) ? "–" : !h.last_A ? "no ring yet" : h.resolution_A ? draw.length(h.resolution_A) : `every ring, ${draw.length(h.last_A)}`;
+    const curves = !!message.arrays.q || shown === "scan";
+    at("curves").parentElement.hidden = !curves; at("spectra").classList.toggle("alone", !curves);
+    figure("resolution", !("resolution_A" in h) ? "" : !h.last_A ? "no ring yet" : h.resolution_A ? draw.length(h.resolution_A) : `every ring, ${draw.length(h.last_A)}`);
   },
   history(message) { messages.history = message; at("course").hidden = !message.arrays.loss; dirty.add("history"); },
   probe(message) {

@@ -176,7 +176,7 @@ export class ImagePanel {
     if (!seen) return this.told(`${where}: not scanned yet`);
     const value = draw.level(image, row * nx + column);
     const sigma = header.sigma === "poisson" ? Math.sqrt(Math.max(0, value)) : header.sigma;
-    const digits = (v) => sigma > 0 ? v.toFixed(clamp(1 - Math.floor(Math.log10(sigma)), 0, 8)) : draw.number(v, 4);
+    const digits = (v) => header.sigma === "poisson" ? v.toFixed(0) : sigma > 0 ? v.toFixed(clamp(1 - Math.floor(Math.log10(sigma)), 0, 8)) : draw.number(v, 4);
     if (angle) return this.told(`${where}: phase ${draw.level(angle, row * nx + column).toFixed(3)} rad, amplitude ${draw.number(value, 4)}`);
     this.told(`${where}: ${digits(value)}${sigma > 0 ? ` ± ${draw.number(sigma, 2)}` : ""} ${header.unit}`);
   }
