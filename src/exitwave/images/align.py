@@ -57,7 +57,7 @@ def drift_of(frames: Iterable[np.ndarray], largest_px: float | None = None) -> D
 
 
 def _shift(a: Tensor, b: Tensor, bound: float) -> tuple[float, float]:
-    """How far b lies from a, (y, x) in pixels: to a pixel on the whole frame, the rest on what both show, where a window does not pull toward zero."""
+    """How far b lies from a, (y, x) in pixels: to a pixel on the whole frame, the rest on what both show, where no window pulls toward zero."""
     dy, dx = (round(step) for step in _peak(a, b, bound))
     (ny, nx) = a.shape
     both = a[max(0, -dy) : ny - max(0, dy), max(0, -dx) : nx - max(0, dx)], b[max(0, dy) : ny + min(0, dy), max(0, dx) : nx + min(0, dx)]

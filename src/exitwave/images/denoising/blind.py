@@ -195,24 +195,31 @@ def _learnt(x: np.ndarray, base: np.ndarray, y: np.ndarray, scale: float, option
     sizes = [(HIDDEN, len(x)), (HIDDEN, HIDDEN)]
     layers = [torch.from_numpy(drawn.normal(0, (2 / n) ** 0.5, (m, n)).astype(np.float32)).requires_grad_() for m, n in sizes]
     layers.append(torch.zeros((1, HIDDEN), requires_grad=True))
-    adam = torch.optim.Adam(layers, lr=options.rate)
+    moments = [(torch.zeros_like(layer), torch.zeros_like(layer)) for layer in layers]
     averaged, taken = [torch.zeros_like(layer) for layer in layers], 0
     for i in range(options.steps):
-        for group in adam.param_groups:
-            group["lr"] = options.rate * 0.5 * (1 + np.cos(np.pi * i / options.steps))
         at = int(drawn.integers(0, max(1, x.shape[1] - BATCH + 1)))
         part = torch.from_numpy(np.ascontiguousarray(x[:, at : at + BATCH].T))
         f = torch.from_numpy(base[at : at + BATCH]) + _head(part, layers) / scale
         target = torch.from_numpy(y[at : at + BATCH])
-        loss = _loss(f, target, options.loss)
-        adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        adam.step()
+        grads = torch.autograd.grad(_loss(f, target, options.loss), layers)
+        rate = options.rate * 0.5 * (1 + float(np.cos(np.pi * i / options.steps)))
+        with torch.no_grad():
+            for layer, grad, (first, second) in zip(layers, grads, moments, strict=True):
+                _adam(layer, grad, first, second, i + 1, rate)
         if i >= options.steps // 2:
             taken += 1
             for mean, layer in zip(averaged, layers, strict=True):
                 mean += layer.detach()
     return [(mean / max(1, taken)).numpy() for mean in averaged]
+
+
+def _adam(layer: Tensor, grad: Tensor, first: Tensor, second: Tensor, step: int, rate: float) -> None:
+    """One step of Adam in place (Kingma & Ba, arXiv 1412.6980); torch's own takes seconds to import."""
+    first.mul_(0.9).add_(grad, alpha=0.1)
+    second.mul_(0.999).addcmul_(grad, grad, value=0.001)
+    root = (second / (1 - 0.999**step)).sqrt_().add_(1e-8)
+    layer.addcdiv_(first, root, value=-rate / (1 - 0.9**step))
 
 
 def _loss(f: Tensor, y: Tensor, kind: Loss) -> Tensor:
