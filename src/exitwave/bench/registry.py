@@ -52,6 +52,10 @@ CASES: Mapping[str, Case] = MappingProxyType({
     "calibration": Case(about="blind calibration against known optics, many seeds (--runs)", function="exitwave.bench.registry:calibration"),
     "dpc": Case(about="atomic fields by segmented DPC: what convergence, defocus and astigmatism do; long", function="exitwave.bench.dpc:rows"),
     "eds": Case(about="zeta-factor EDS beside exSpy: seconds, agreement, oxides, what zeta bears (--runs)", function="exitwave.bench.eds:rows"),
+    "denoise": Case(
+        about="movies denoised against truth over motion and dose, scores without truth, columns, seconds (--runs: movies of the score)",
+        function="exitwave.bench.denoise:rows",
+    ),
     "iterative": Case(
         about="seconds and memory of an iteration of ptychography beside quantem and PtyRAD (--runs: timed iterations)",
         function="exitwave.bench.iterative:rows",
