@@ -1,6 +1,7 @@
 """Blind calibration: the ramp law, the likelihood and its errors, the twin, end to end on counts."""
 
 from dataclasses import replace
+from functools import cache
 from math import degrees, radians
 
 import numpy as np
@@ -150,6 +151,7 @@ def particle(shape: tuple[int, int]) -> torch.Tensor:
     return (inside * (0.25 + 0.2 * torch.cos(2 * torch.pi * (y + 0.3 * x) / 2.4) * torch.cos(2 * torch.pi * (x - 0.2 * y) / 2.6))).to(torch.float32)
 
 
+@cache
 def white_scan(optics: tuple[float, float, float, float, bool]) -> Dataset4D:
     return scan(white((64, 63), 0.1, 5), optics, 2e4)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from exitwave.core.errors import InputError
 from exitwave.data import EventChunk, FrameChunk, Quantity
 from exitwave.live.page import scene_of, settings_for
 from exitwave.live.page.scene import phase_view
@@ -77,6 +78,18 @@ def test_other_methods_go_the_usual_way() -> None:
     for method, upsample in (("icom", 1), ("ssb", 2)):
         view = phase_view(place, settings_for(place, method, upsample))
         assert torch.equal(Growing().image(view, state).image, view.view(state).image)
+
+
+def test_a_scan_that_comes_from_its_end() -> None:
+    shape = (17, 8, *SHAPE[2:])
+    place, data = scene_of(QUADRATIC, shape, None, 2**28), counts().reshape(-1, *SHAPE[2:])[:136]
+    view, state, growing = phase_view(place, settings_for(place, "obf", 1)), place.cube.start(shape), Growing()
+    for last in (136, 76):  # then fifteen rows are under way at once
+        state = place.cube.add(state, FrameChunk(position=np.arange(last - 60, last, dtype=np.int32), frames=data[last - 60 : last]))
+        same(growing.image(view, state), view.view(state))
+    few = replace(view, cube=replace(view.cube, pixels=view.cube.pixels[:30]))
+    with pytest.raises(InputError, match="was not counted"):
+        growing.image(few, few.cube.add(few.cube.start(shape), FrameChunk(position=np.arange(20, dtype=np.int32), frames=data[:20])))
 
 
 def test_the_next_scan_is_another() -> None:

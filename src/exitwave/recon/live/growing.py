@@ -71,13 +71,14 @@ class Growing:
             InputError: as there.
         """
         pixels = looked_at(view.g, view.method)
-        if not can_grow(view, len(pixels)) or not state.events:
-            return view.view(state)
+        picked = np.searchsorted(view.cube.pixels, pixels).clip(max=len(view.cube.pixels) - 1)
+        if not can_grow(view, len(pixels)) or not state.events or not np.array_equal(view.cube.pixels[picked], pixels):
+            return view.view(state)  # or what keeps it from being made
         (ny, nx), seen = view.g.scan.shape, reached(state.reach, None)
         terms, colour = self._known(view, len(pixels)), checkerboard(view.g.frame)[pixels].astype(np.int64)
         whole = seen.reshape(ny, nx).all(1)
         done = int(np.argmin(whole)) if not whole.all() else ny
-        rows = _Rows(counts=state.canvas.counts, picked=np.searchsorted(view.cube.pixels, pixels), columns=nx)
+        rows = _Rows(counts=state.canvas.counts, picked=picked, columns=nx)
         before = self._before(view, state, rows, terms, colour, done)
         under_way = np.flatnonzero(state.touched.at[done:]) + done  # and what came out of order
         by_pixel = before.counts.copy()
@@ -86,6 +87,9 @@ class Growing:
             return view.view(state)  # which says that there is nothing
         pattern = (by_pixel / np.count_nonzero(seen)).astype(np.float32)
         sums, fill, noise = before.sums.copy(), np.zeros((2, *terms.ctf.shape), np.complex128), np.zeros(terms.ctf.shape)
+        if len(under_way) > MANY:  # a scan in an order of its own
+            _add_all(rows, under_way, ny, terms, colour, sums)
+            under_way = under_way[:0]
         _add(rows.lines(under_way, terms.wide), under_way, ny, terms, colour, pattern, sums, fill, noise)
         if not seen.all():
             sums += fill * torch.fft.rfft2(torch.from_numpy(~seen.reshape(ny, nx)).to(torch.float64)).numpy()
@@ -233,11 +237,11 @@ def _add(lines: np.ndarray, rows: np.ndarray, ny: int, terms: Terms, colour: np.
 
 
 def _add_all(rows: _Rows, new: np.ndarray, ny: int, terms: Terms, colour: np.ndarray, sums: np.ndarray) -> None:
-    """Add many neighbouring rows, by whole transforms of some pixels at a time."""
+    """Add many rows, by whole transforms of some pixels at a time."""
     for start in range(0, len(colour), BLOCK):
         some = slice(start, min(len(colour), start + BLOCK))
         padded = torch.zeros((some.stop - start, ny, rows.columns), dtype=torch.float32)
-        padded[:, new[0] : new[-1] + 1] = torch.from_numpy(rows.images(new, some).astype(np.float32))
+        padded[:, torch.from_numpy(new)] = torch.from_numpy(rows.images(new, some).astype(np.float32))
         data = torch.view_as_real(torch.fft.rfft2(padded)).flatten(2).numpy()
         given = (terms.weights, len(colour), terms.wide, start, data, colour[some], sums)
         together_on(ny, lambda first, last, given=given: add_spectra(*given, first, last))  # type: ignore[misc]
