@@ -68,7 +68,7 @@ def disks() -> np.ndarray:
 def address(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of a page on a scan that takes a few seconds, and its process."""
     np.save(tmp_path / "scan.npy", disks())
-    command = [sys.executable, "-m", "exitwave", "live", str(tmp_path / "scan.npy"), *KNOWN.split(), "--rate", "150", "--no-browser", "--save-to",
+    command = [sys.executable, "-m", "exitwave", "live", str(tmp_path / "scan.npy"), *KNOWN.split(), "--rate", "220", "--no-browser", "--save-to",
                str(tmp_path), "--no-hash"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as process:
