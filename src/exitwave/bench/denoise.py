@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter, shift
 from exitwave.bench.registry import Options, Row
 from exitwave.core.seeds import generator_at
 from exitwave.core.threads import set_threads
-from exitwave.images import BlindOptions, denoised_blind, filtered_frames, fit_blind, fit_linear, range_psnr_dB, score
+from exitwave.images import BlindOptions, denoised_blind, filtered_frames, fit_blind, fit_linear, lost, range_psnr_dB, score
 from exitwave.images.denoising.lowpass import low_pass
 from exitwave.io import open_signal
 from exitwave.simulate.movie import MovieRecipe, simulate_movie
@@ -40,6 +40,7 @@ def rows(options: Options) -> list[Row]:
     gold = simulate_movie(MovieRecipe(specimen="Au-carbon", motion="drift"))
     found.append(_truth("simulated Au on carbon, drift, 12 x 256 x 256", gold.mean, 1.0))
     found += doses(movies["drift"].mean, "simulated Pt on CeO2", simulate_movie(MovieRecipe(defocus_A=160.0)).mean)
+    found += events(movies["event"].mean, movies["event"].event_px or (0, 0, 0))
     found.append(columns(movies["drift"].mean, "simulated Pt on CeO2"))
     return [*found, honest(movies["drift"].mean, options.runs or 130), *seconds(movies["drift"].mean)]
 
@@ -82,6 +83,22 @@ def _truth(case: str, mean: np.ndarray, dose: float, event: tuple[int, int, int]
     if event is not None:
         row["event_peak_kept"] = {name: _kept(f, mean, event) for name, f in made.items()}
     return row
+
+
+def events(mean: np.ndarray, event: tuple[int, int, int]) -> list[Row]:
+    """A column that is there in one frame alone: how much of it is kept, and how clearly the residual shows what is not."""
+    found: list[Row] = []
+    t, y, x = event
+    for dose in (1.0, 3.0, 10.0, 30.0):
+        noisy = drawn(mean, dose, 4)
+        linear = np.array(list(filtered_frames(noisy, fit_linear(noisy))))
+        net = fit_blind(noisy).net
+        blind = np.array(list(denoised_blind(noisy, net)))
+        sigma = {name: lost(f[t], noisy[t])[y - 3 : y + 4, x - 3 : x + 4] for name, f in (("linear", linear), ("blind", blind))}
+        found.append({"case": f"event of one frame, dose x {dose:g}", "counted": "share of the column that is kept; standard errors of the rest",
+                      "seed": SEED, "event_peak_kept": {"linear": _kept(linear / dose, mean, event), "blind": _kept(blind / dose, mean, event)},
+                      "left_out_sigma": {name: float(s.flat[np.abs(s).argmax()]) for name, s in sigma.items()}})
+    return found
 
 
 def _kept(found: np.ndarray, mean: np.ndarray, event: tuple[int, int, int]) -> float:

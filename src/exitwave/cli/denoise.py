@@ -85,8 +85,8 @@ def metrics_of(made: Made) -> dict[str, Any]:
     return {
         "frames": movie.frames.shape[0], "mean_counts": movie.looked.mean, "counts": movie.looked.counts, "fano": movie.fano,
         "mse": {"value": movie.score.value, "sigma": movie.score.sigma, "source": "measured"}, "scored_frames": movie.scored,
-        "gain_dB": movie.gain_dB, "residual": {",".join(map(str, step)): c for step, c in zip(movie.residual.steps, movie.residual.correlation,
-                                                                                           strict=True)},
+        "gain_dB": movie.gain_dB, "strongest_left_out": dict(zip(("frame", "y", "x", "sigma"), movie.strongest, strict=True)),
+        "residual": {",".join(map(str, step)): c for step, c in zip(movie.residual.steps, movie.residual.correlation, strict=True)},
         "residual_sigma": movie.residual.sigma, "residual_white": movie.residual.white,
         "low_pass_edge_px": None if movie.denoiser.lowpass is None else movie.denoiser.lowpass.edge_px,
         "drift_px": None if drift is None else drift.shift_px.tolist(), "drift_residual_px": None if drift is None else drift.residual_px,

@@ -4,8 +4,8 @@ from exitwave.images.align import Drift, ShiftedFrames, drift_of
 from exitwave.images.denoising.blind import BlindNet, BlindOptions, denoised_blind, fit_blind
 from exitwave.images.denoising.linear import LinearFilter, LinearOptions, filtered_frames, fit_linear
 from exitwave.images.movie import Denoised, DenoiseOptions, Denoiser, denoise, denoiser_arrays, denoiser_of
-from exitwave.images.scores import Score, Whiteness, paired_difference, range_psnr_dB, score, whiteness
+from exitwave.images.scores import Score, Whiteness, lost, paired_difference, range_psnr_dB, score, whiteness
 
 __all__ = ["BlindNet", "BlindOptions", "DenoiseOptions", "Denoised", "Denoiser", "Drift", "LinearFilter", "LinearOptions", "Score", "ShiftedFrames",
            "Whiteness", "denoise", "denoised_blind", "denoiser_arrays", "denoiser_of", "drift_of", "filtered_frames", "fit_blind", "fit_linear",
-           "paired_difference", "range_psnr_dB", "score", "whiteness"]
+           "lost", "paired_difference", "range_psnr_dB", "score", "whiteness"]

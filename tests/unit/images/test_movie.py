@@ -54,6 +54,15 @@ def test_shared_noise_and_repeated_frames_are_noticed() -> None:
     assert any("repeat" in sentence for sentence in denoise(source(np.concatenate([NOISY, NOISY[-1:]])), SMALL).warnings)
 
 
+def test_an_event_of_one_frame_is_pointed_at() -> None:
+    there = TRUTH.copy()
+    there[4, 30:38, 40:48] += 2.0
+    made = denoise(source(counted(there)), SMALL)
+    frame, y, x, sigma = made.strongest
+    assert frame == 4 and abs(y - 34) < 4 and abs(x - 44) < 4 and sigma > 6
+    assert any("frame 4 holds something" in sentence for sentence in made.warnings)
+
+
 def test_what_cannot_be_denoised_is_said() -> None:
     with pytest.raises(InputError, match="at least two"):
         denoise(source(NOISY[:1]), SMALL)
