@@ -128,7 +128,7 @@ def test_unlike_sheets_share_their_mismatch():
         coincidence(known_crystal("graphene"), known_crystal("hBN"), 7.0, most_strain=1e-5, most_side_A=20.0)
 
 
-def test_amorphous_carbon_has_the_density_and_the_distances_of_films():
+def test_amorphous_carbon_has_its_density_and_the_distances_of_bonded_carbon():
     size = (22.0, 20.0, 16.0)
     film = amorphous_carbon(size, density_g_cm3=2.0, seed=7)
     told = account(film)
@@ -137,8 +137,8 @@ def test_amorphous_carbon_has_the_density_and_the_distances_of_films():
     edges = np.arange(0, 5.0001, 0.1)
     g, middle = pair_distribution(film, edges, part=(2.0, 18.0)), (edges[1:] + edges[:-1]) / 2
     shells = g * 4 * np.pi * middle**2 * 0.1 * len(film.numbers) / np.prod(size)
-    assert 1.40 <= middle[:19][g[:19].argmax()] <= 1.50  # Li & Lannin, PRL 65 (1990) 1905: 1.42 to 1.46 A
-    assert 2.40 <= middle[20:30][g[20:30].argmax()] <= 2.60  # and 2.46 to 2.53 A
+    assert 1.40 <= middle[:19][g[:19].argmax()] <= 1.50  # graphite 1.42 A, diamond 1.54 A
+    assert 2.40 <= middle[20:30][g[20:30].argmax()] <= 2.60  # graphite 2.46 A, diamond 2.52 A
     assert g[(middle > 1.7) & (middle < 2.1)].max() < 0.2
     assert 2.8 <= shells[middle < 1.9].sum() <= 3.4
     assert torch.equal(film.positions_A, amorphous_carbon(size, density_g_cm3=2.0, seed=7).positions_A)

@@ -13,6 +13,7 @@ from exitwave.matter.build.orient import Rectangle, rectangular
 from exitwave.matter.structure import Structure
 
 MOST_CANDIDATES = 4000
+NEAR_STRAIN, NEAR_DEG, BETTER_AREA = 1e-4, 0.02, 8.0  # a box this true is taken although it is up to this much larger
 
 
 @record
@@ -33,7 +34,8 @@ def coincidence(lower: Crystal, upper: Crystal, twist_deg: float, *, most_strain
     """The smallest rectangular box in which `lower` and `upper`, turned by about `twist_deg` (from +x toward +y), both repeat.
 
     A vector of the lower sheet and its nearest of the upper make a pair where they differ by no more than the strain and the turn allow; the box is
-    made of two pairs whose means are perpendicular. Each sheet takes half of the mismatch, at most `most_strain`.
+    made of two pairs whose means are perpendicular. Each sheet takes half of the mismatch, at most `most_strain`. A box up to eight times larger wins
+    where it strains by less than 1e-4 and turns by less than 0.02 degrees.
 
     Raises:
         InputError: no box up to `most_side_A`; a sheet whose cell does not lie across z.
@@ -45,7 +47,10 @@ def coincidence(lower: Crystal, upper: Crystal, twist_deg: float, *, most_strain
     for reach in [r for r in (25.0, 60.0, 120.0) if r < most_side_A] + [most_side_A]:
         found = _smallest(below, turned, reach, most_strain, off, twist_deg)
         if found is not None:
-            return found
+            further = min(most_side_A, BETTER_AREA**0.5 * max(found.sides_A))
+            better = _smallest(below, turned, further, min(NEAR_STRAIN, most_strain), min(radians(NEAR_DEG), off), twist_deg)
+            area = found.sides_A[0] * found.sides_A[1]
+            return found if better is None or better.sides_A[0] * better.sides_A[1] > BETTER_AREA * area else better
     raise InputError("no rectangular box holds both sheets at this twist", expected=f"sides up to {most_side_A:g} A",
                      got=f"a twist of {twist_deg:g} +- {most_off_deg:g} degrees and a strain of at most {100 * most_strain:g} %",
                      remedy="allow more strain, a larger difference in twist or a longer side")
