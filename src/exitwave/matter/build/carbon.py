@@ -23,9 +23,10 @@ def amorphous_carbon(size_A: tuple[float, float, float], *, density_g_cm3: float
 
     Method: atoms at random at the density asked for; each may have three neighbours (a share `fourfold` four). Seventy rounds choose the bonds (pairs
     below 1.9 A that are among the nearest of both atoms), pull them to 1.44 A (1.54 A between fourfold atoms, halfway for mixed ones), pull pairs
-    with a neighbour in common to 2.50 A and push every other pair beyond 2.85 A, after kicks that fade out. The first two peaks of the pair distances
-    come out between graphite's and diamond's, with a gap between them and three neighbours (docs/physics/specimens.md has the figures). Limits: no energy is
-    minimised, no rings are counted, no hydrogen; beyond the second shell it is a random network of this density; faces are not reconstructed.
+    with a neighbour in common to 2.50 A and push every other pair beyond 2.85 A, after kicks that fade out. The first two peaks of the pair
+    distances come out between graphite's and diamond's, with a gap between them and three neighbours (figures in docs/physics/specimens.md).
+    Limits: no energy is minimised, no rings are counted, no hydrogen; beyond the second shell it is a random network of this density; faces are
+    not reconstructed.
 
     Raises:
         InputError: a side below 8 A, a density outside 1.2 to 3.3 g/cm^3, a share outside 0..1.
