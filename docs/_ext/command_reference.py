@@ -38,6 +38,9 @@ def described(command: click.Command, context: click.Context, depth: int = 2) ->
     for option in command.get_params(context):
         if isinstance(option, click.Option) and not option.hidden:
             yield from _option(option, context)
+    others = getattr(command, "others", dict)()  # `simulate tem` is a command that the first word of `simulate` names
+    for name, below in others.items():
+        yield from described(below, click.Context(below, info_name=name, parent=context), depth + 1)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             below = command.get_command(context, name)

@@ -68,6 +68,8 @@ def test_series_have_an_image_each_and_the_recipe_runs_again(tmp_path: Path, cap
     assert result.recipe["kind"] == "tem" and result.calibration.energy_eV.value == 80e3
     assert run(["simulate", "tem", str(out), "-o", str(again)]) == 0
     assert np.array_equal(image_in(again), image_in(out))
+    assert run(["rerun", str(out), "-o", str(again), "--force"]) == 0
+    assert np.array_equal(image_in(again), image_in(out))
     capsys.readouterr()
 
 

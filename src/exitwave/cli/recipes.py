@@ -41,6 +41,8 @@ from exitwave.recon.iterative.options import PTYCHO_MEANING, PtychoOptions
 from exitwave.recon.options import CALIBRATE_MEANING, FUSE_MEANING, RECONSTRUCT_MEANING, CalibrateOptions, FuseOptions, ReconstructOptions
 from exitwave.simulate.recipe import MEANING as SIMULATE_MEANING
 from exitwave.simulate.recipe import FourDRecipe
+from exitwave.simulate.scan_recipe import MEANING as STEM_MEANING
+from exitwave.simulate.scan_recipe import StemRecipe
 from exitwave.simulate.tem import MEANING as TEM_MEANING
 from exitwave.simulate.tem import TemRecipe
 
@@ -63,6 +65,7 @@ def kinds() -> Mapping[str, Kind]:
     rows: tuple[tuple[str, str, str, type[RecipeModel], type | None], ...] = (
         ("simulate", "4D-STEM counts of a specimen that need not exist.", "simulate THIS -o SCAN.h5", simulate, FourDRecipe),
         ("tem", "TEM images of a specimen that need not exist.", "simulate tem THIS -o IMAGES.h5", model_of(TemRecipe, TEM_MEANING), TemRecipe),
+        ("stem", "STEM images of a specimen that need not exist.", "simulate stem THIS -o IMAGES.h5", model_of(StemRecipe, STEM_MEANING), StemRecipe),
         ("calibrate", "Measuring the instrument from a scan.", "calibrate SCAN --recipe THIS -o CALIBRATION.yaml", calibrate, CalibrateOptions),
         ("reconstruct", "A phase image of a scan.", "reconstruct SCAN --recipe THIS -o OUT.h5", reconstruct, ReconstructOptions),
         ("ptycho", "An iterative fit of phase and probe.", "reconstruct SCAN --method ptycho --recipe THIS -o OUT.h5", ptycho, PtychoOptions),

@@ -33,6 +33,8 @@ LIKE = {"reconstruct": ("method", "upsample", "memory_bytes", "dead_px"),
         "fuse": ("method", "upsample", "wedges", "inner", "memory_bytes", "dead_px"),
         PTYCHO: ("iterations", "batch", "memory_bytes", "dead_px")}
 
+SIMULATED = ("simulate tem", "simulate stem")
+
 
 @record
 class Repeat:
@@ -67,6 +69,9 @@ def run(
     """
     started = perf_counter()
     old = read_result(result)
+    if old.recipe.get("verb") in SIMULATED:
+        _simulated(old, result, outputs, (threads, memory), force=force, as_json=as_json)
+        return
     told, recipe = repeatable(old, result)
     path = find_input(told, result, source)
     budget = begin(threads or old.provenance.get("threads"), memory or recipe["memory_bytes"])
@@ -103,6 +108,28 @@ def repeatable(result: Result, what: str) -> tuple[InputFile, Mapping[str, Any]]
         raise FormatError(f"{what} does not say how it was made", expected="a result of exitwave reconstruct or fuse, schema 2 or later",
                           got=f"schema {result.schema}" + (f" without {lacking[0]}" if lacking else ""), remedy="make it again from its scan")
     return told, result.recipe
+
+
+def _simulated(old: Result, what: str, outputs: Outputs, limits: tuple[int | None, float | None], *, force: bool, as_json: bool) -> None:
+    """A simulation from its recipe alone: structure files are read again from where they were."""
+    from exitwave.cli.simulate import recipe_of_kind
+
+    if outputs.tiff or (outputs.png and old.recipe["verb"] == "simulate tem"):
+        raise InputError("this simulation is written as a result alone", remedy="leave out --tiff and --png")
+    threads, memory = limits
+    budget = begin(threads or old.provenance.get("threads"), memory)
+    if old.recipe["verb"] == "simulate stem":
+        from exitwave.cli.simulate_stem import Outputs as Places
+        from exitwave.cli.simulate_stem import run as stem
+        from exitwave.simulate.scan_recipe import StemRecipe
+
+        stem(recipe_of_kind("stem", StemRecipe, what, {}), Places(result=outputs.result, png=outputs.png), budget=budget, force=force,
+             as_json=as_json)
+    else:
+        from exitwave.cli.simulate_tem import run as tem
+        from exitwave.simulate.tem import TemRecipe
+
+        tem(recipe_of_kind("tem", TemRecipe, what, {}), outputs.result, budget=budget, force=force, as_json=as_json)
 
 
 def _direct(repeat: Repeat, outputs: Outputs, force: bool) -> Made:

@@ -11,7 +11,12 @@ from exitwave.cli.options import Energy, Named, Output, Step, Unit, Whole, devic
 class Simulate(click.Command):
     """4D-STEM unless the first word names another measurement, each in a module of its own."""
 
-    OTHERS: ClassVar[tuple[str, ...]] = ("tem",)
+    OTHERS: ClassVar[tuple[str, ...]] = ("tem", "stem")
+
+    @classmethod
+    def others(cls) -> dict[str, click.Command]:
+        """The other measurements by name."""
+        return {name: import_module(f"exitwave.cli.verbs.simulate_{name}").command for name in cls.OTHERS}
 
     def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
         if args and args[0] in self.OTHERS:
@@ -59,7 +64,8 @@ def command(
 ) -> None:
     """4D-STEM counts of a built-in specimen (graphene, MoS2, Si, SrTiO3, Au-nanoparticle), a structure file or a YAML recipe.
 
-    The truth (the projected phase) rides along in /truth. Flags override --set, --set overrides the recipe. TEM images: exitwave simulate tem --help.
+    The truth (the projected phase) rides along in /truth. Flags override --set, --set overrides the recipe. TEM images: exitwave simulate tem --help;
+    STEM images: exitwave simulate stem --help.
 
     \b
     Example:
