@@ -15,6 +15,7 @@ from exitwave.matter.structure import Structure, structure
 EXACT = 1e-6
 RADII_A = (12.0, 24.0, 48.0, 80.0)
 MOST_VECTORS = 1500
+LARGER = (0.005, 0.01, 0.02, 0.05, 0.1)  # strains that a refusal looks for
 
 
 @record
@@ -59,7 +60,7 @@ def rectangle(given: Crystal, zone: tuple[int, int, int] = (0, 0, 1), along: tup
     follows within `most_off_deg`. The vector along the beam is exact: the strain is in the plane, or a shear that sets the plane upright.
 
     Raises:
-        InputError: no such box up to `most_side_A`, with the smallest strain that there is.
+        InputError: no such box up to `most_side_A`, with one of a larger strain where there is one.
     """
     if not (0 <= most_strain < 0.2 and 0 < most_off_deg <= 180 and most_side_A > 0):
         raise InputError("the search for a box wants a strain of 0 to 0.2, an angle of 0 to 180 degrees and a positive side",
@@ -78,10 +79,11 @@ def rectangle(given: Crystal, zone: tuple[int, int, int] = (0, 0, 1), along: tup
             return best
     if best is not None:
         return best
-    near = _best(lattice, deep, min(most_side_A, 40.0), 0.2, 180.0 if free else most_off_deg)
+    tried = (_best(lattice, deep, min(most_side_A, 48.0), strain, 180.0 if free else most_off_deg) for strain in LARGER if strain > most_strain)
+    near = next((box for box in tried if box is not None), None)
     raise InputError("no rectangular box of this crystal repeats",
                      expected=f"a strain of at most {100 * most_strain:.3g} % and sides up to {most_side_A:g} A",
-                     got="none" if near is None else f"the smallest is {100 * near.strain:.3g} % in {near.sides_A[0]:.4g} x {near.sides_A[1]:.4g} A",
+                     got="none" if near is None else f"there is one of {100 * near.strain:.3g} % in {near.sides_A[0]:.4g} x {near.sides_A[1]:.4g} A",
                      remedy="allow more strain, a longer side or another direction, or cut the crystal without repeating it")
 
 
