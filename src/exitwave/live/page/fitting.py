@@ -13,6 +13,7 @@ from exitwave.live.page.picture import Picture, spectrum
 from exitwave.live.page.settings import Change, Command, Settings, changed
 from exitwave.live.page.wire import packed
 from exitwave.live.watch import in_words
+from exitwave.plot.spectra import middle_origin
 from exitwave.recon.iterative.result import ScanImage, phase_of, probe_modes, projected, scan_image
 from exitwave.recon.iterative.run import Kept, Prepared
 
@@ -193,7 +194,7 @@ def _probe(moment: Moment) -> tuple[Mapping[str, Any], dict[str, np.ndarray]]:
     """The probe's first modes side by side, their zero in the middle, as much of them as is lit; amplitudes on one scale."""
     s = moment.prepared.problem.setup
     modes, shares = probe_modes(s, moment.kept.state.leaves, moment.prepared.problem.terms)
-    shown = np.fft.fftshift(modes[:MODES].detach().numpy(), (1, 2))
+    shown = middle_origin(modes[:MODES].detach().numpy())
     tiles = np.concatenate(list(shown[:, *_lit(np.abs(shown).max(0))]), axis=1)
     return ({"pitch_A": list(s.window.pitch_A), "shares": [float(share) for share in shares[:MODES]]},
             {"image": np.abs(tiles), "angle": np.angle(tiles)})
