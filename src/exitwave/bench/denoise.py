@@ -142,7 +142,7 @@ def columns(mean: np.ndarray, name: str, electrons: float = 4.3) -> Row:
     noisy = drawn(mean, dose, 3)
     net = fit_blind(noisy).net
     made = {"linear": np.array(list(filtered_frames(noisy, fit_linear(noisy)))) / dose, "blind": np.array(list(denoised_blind(noisy, net))) / dose}
-    smooth = {s: gaussian_filter(noisy / dose, (0, s, s)) for s in (1.5, 2.0, 2.5, 3.0, 4.0, 5.0)}
+    smooth = {s: gaussian_filter(noisy / dose, (0, s, s)) for s in (0.7, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)}
     sign = 1.0 if mean.max() - np.median(mean) > np.median(mean) - mean.min() else -1.0
     truth = [_places(sign * frame) for frame in mean]
 
