@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+from scipy.spatial import KDTree
 
 import exitwave.io
 from exitwave.cli import iterative as cli
@@ -30,11 +31,14 @@ FIT = ["--method", "ptycho", "--threads", "1"]
 
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Carbon atoms anywhere in a thin box, a camera turned by 127 degrees."""
+    """Carbon atoms anywhere in a thin box, none on top of another, a camera turned by 127 degrees."""
     folder = tmp_path_factory.mktemp("ptycho")
-    places = generator_at(7, 0).random((420, 3)) * (30, 26, 6)
+    cell = np.array((30.0, 26.0, 6.0))
+    places = generator_at(7, 0).random((420, 3)) * cell
+    near = KDTree(places, boxsize=cell).query_pairs(0.6)
+    places = np.delete(places, sorted({later for _, later in near}), axis=0)
     atoms = "".join(f"C {x:.4f} {y:.4f} {z:.4f}\n" for x, y, z in places)
-    (folder / "carbon.xyz").write_text(f'420\nLattice="30 0 0 0 26 0 0 0 6" Properties=species:S:1:pos:R:3 pbc="T T T"\n{atoms}')
+    (folder / "carbon.xyz").write_text(f'{len(places)}\nLattice="30 0 0 0 26 0 0 0 6" Properties=species:S:1:pos:R:3 pbc="T T T"\n{atoms}')
     assert run(["simulate", str(folder / "carbon.xyz"), "-o", str(folder / "scan.h5"), *SCAN.split()]) == 0
     return folder / "scan.h5"
 
