@@ -25,11 +25,11 @@ def movie(tmp_path: Path) -> str:
 
 def test_a_movie_its_picture_and_its_model(movie: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clean, picture, model, again = (str(tmp_path / name) for name in ("clean.h5", "clean.png", "model.h5", "again.h5"))
-    assert run(["denoise", movie, "-o", clean, "--png", picture, "--save-model", model, "--method", "blind", "--pixel-A", "0.3", "--align",
+    assert run(["denoise", movie, "-o", clean, "--png", picture, "--save-model", model, "--low-pass", "--pixel-A", "0.3", "--align",
                 "--json", *QUICK]) == 0
     said = json.loads(capsys.readouterr().out)
     assert {"schema", "output", "method", "seconds", "peak_bytes", "pitch_A", "metrics"} <= set(said)
-    assert (said["method"], said["pitch_A"], said["metrics"]["frames"]) == ("blind", [0.3, 0.3], 7)
+    assert (said["method"], said["pitch_A"], said["metrics"]["frames"]) == ("linear", [0.3, 0.3], 7)
     assert len(said["metrics"]["drift_px"]) == 7
     assert Path(picture).read_bytes()[:4] == b"\x89PNG"
     assert run(["denoise", movie, "-o", again, "--model", model, "--memory", "40MB", *QUICK]) == 0

@@ -88,7 +88,7 @@ def test_the_dose_is_only_a_factor(trained: Trained) -> None:
 
 
 def test_the_poisson_loss_and_the_seed() -> None:
-    asked = replace(QUICK, loss="poisson", steps=4)
+    asked = replace(QUICK, loss="poisson", steps=3)
     one, same = fit_blind(NOISY, asked), fit_blind(NOISY, asked)
     for a, b in zip(one.net.head, same.net.head, strict=True):
         np.testing.assert_array_equal(a, b)
