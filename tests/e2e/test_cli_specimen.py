@@ -1,4 +1,4 @@
-"""exitwave specimen: from words to atoms, and from atoms to images."""
+"""exitwave specimen: from words to atoms in a file."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def told(args: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_zone_axis_in_one_command_and_an_image_of_it_in_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_zone_axis_in_one_command_with_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, png = tmp_path / "si.xyz", tmp_path / "si.png"
     found = told(["specimen", "Si", "--zone", "1,1,0", "--size-A", "9,1 nm,20", "-o", str(out), "--png", str(png), "--u-iso-A2", "0.0059"], capsys)
     assert found["strain"] < 1e-9 and found["density_g_cm3"] == pytest.approx(2.329, abs=1e-3)
@@ -26,18 +26,17 @@ def test_a_zone_axis_in_one_command_and_an_image_of_it_in_another(tmp_path: Path
     atoms = load(out)
     assert atoms.cell_A == pytest.approx(found["cell_A"]) and min(np.array(atoms.cell_A) - [9, 10, 20]) >= 0
     assert atoms.u_iso_A2.numpy() == pytest.approx(0.0059, abs=1e-8)
-    optics = ["--field-A", "9,9", "--pixel-A", "0.25", "--pitch-A", "0.16", "--coherence", "quasi"]
-    assert told(["simulate", "tem", str(out), "-o", str(tmp_path / "i.h5"), *optics], capsys)["metrics"]["atoms"] == found["atoms"]
+    assert len(atoms.numbers) == found["atoms"]
 
 
 def test_a_file_is_built_again_from_what_it_carries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe, first, again = tmp_path / "r.yaml", tmp_path / "a.xyz", tmp_path / "b.xyz"
     assert run(["init", "specimen", "-o", str(recipe)]) == 0
     assert run(["validate", str(recipe)]) == 0
-    changes = ["--set", "kind_of=scene", "--set", "parts.particle.diameter_A=16", "--set", "parts.film.size_A=[40, 40, 8]", "--seed", "4"]
+    changes = ["--set", "kind_of=scene", "--set", "parts.particle.diameter_A=16", "--set", "parts.film.of=Si", "--seed", "4"]
     capsys.readouterr()
     found = told(["specimen", str(recipe), *changes, "-o", str(first), "--recipe-out", str(tmp_path / "whole.yaml")], capsys)
-    assert found["elements"]["Au"] > 50 and found["elements"]["C"] > 1000
+    assert found["elements"]["Au"] > 50 and found["elements"]["Si"] > 800
     assert run(["specimen", str(first), "-o", str(again)]) == 0
     assert first.read_bytes() == again.read_bytes()
     assert run(["validate", str(tmp_path / "whole.yaml")]) == 0

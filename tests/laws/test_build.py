@@ -169,14 +169,14 @@ def test_blocks_side_by_side_hold_each_atom_once():
 
 
 PARTS = {
-    "film": Part(of="amorphous carbon", size_A=(34.0, 32.0, 10.0), centre_A=(17.0, 16.0, 33.0)),
-    "particle": Part(of="Au", shape="wulff", diameter_A=20.0, centre_A=(17.0, 16.0, 19.0), zone=(1, 1, 0), angle_deg=17.0, priority=2, gap_A=2.0),
-    "hole": Part(of="vacuum", shape="cylinder", diameter_A=9.0, centre_A=(6.0, 6.0, 33.0), size_A=(1.0, 1.0, 12.0), priority=1),
+    "film": Part(of="amorphous carbon", size_A=(30.0, 28.0, 8.0), centre_A=(15.0, 14.0, 32.0)),
+    "particle": Part(of="Au", shape="wulff", diameter_A=20.0, centre_A=(15.0, 14.0, 19.0), zone=(1, 1, 0), angle_deg=17.0, priority=2, gap_A=2.0),
+    "hole": Part(of="vacuum", shape="cylinder", diameter_A=9.0, centre_A=(6.0, 6.0, 32.0), size_A=(1.0, 1.0, 10.0), priority=1),
 }
 
 
 def test_a_particle_on_a_film_keeps_its_atoms_its_gap_and_its_film():
-    box = (34.0, 32.0, 44.0)
+    box = (30.0, 28.0, 40.0)
     recipe = SpecimenRecipe(kind_of="scene", box_A=box, parts=PARTS, seed=3)
     made = specimen_of(recipe).structure
     alone = specimen_of(SpecimenRecipe(kind_of="particle", of="Au", zone=(1, 1, 0), angle_deg=17.0, diameter_A=20.0)).structure
@@ -188,8 +188,6 @@ def test_a_particle_on_a_film_keeps_its_atoms_its_gap_and_its_film():
     keeps = (torch.cdist(bare.positions_A, gold).min(1).values > 6) & (torch.hypot(bare.positions_A[:, 0] - 6, bare.positions_A[:, 1] - 6) > 4.5)
     assert int(keeps.sum()) <= len(carbon) < len(bare.numbers)
     assert closest_A(made) > 1.1
-    again = specimen_of(recipe).structure
-    assert torch.equal(again.positions_A, made.positions_A)
 
 
 def test_scenes_refuse_what_cannot_be_by_the_parts_name():
