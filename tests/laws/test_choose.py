@@ -32,6 +32,8 @@ def test_positions_a_cell_apart_are_computed_once():
     of, optics = field(), probes(RING, Samples(reach_mrad=40.0), shape=(6, 3))
     plan = choose(of, optics, mode="whole")
     assert plan.positions == 9 and "9 of 18 positions differ" in plan.why
+    fine = probes(RING, shape=(32, 32), step=8.0 / 32)  # steps that end in a half of the smallest distance are alike all the same
+    assert choose(of, replace(fine, scan=raster_scan((32, 32), (0.2440625 * 4 / 3.905,) * 2)), mode="whole").positions == 256
     every = run([of], optics, choose(of, optics, mode="whole", periodic=False), periodic=False)
     for once, truth in zip(run([of], optics, plan), every, strict=True):
         assert once.shape == truth.shape and (once - truth).abs().max() <= 1e-5 * truth.max()

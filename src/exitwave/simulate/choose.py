@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from exitwave.core import Aberrations, Beam, Grid, InputError, MemoryBudgetError, aberrations, record
@@ -136,8 +137,10 @@ def unique_positions(of: Layers, scan: Scan, periodic: bool = True) -> tuple[lis
     if not periodic or of.cells == (1, 1):
         return list(range(len(places))), np.arange(len(places))
     cell = np.array(of.unit.extent_A)
-    steps = np.mod(np.round(np.mod(places, cell) / SAME_A).astype(np.int64), np.round(cell / SAME_A).astype(np.int64))
-    _, first, back = np.unique(steps, axis=0, return_index=True, return_inverse=True)
+    inside = np.mod(places, cell)
+    inside = np.where(inside >= cell, 0.0, inside)
+    like = np.array([min(near) for near in cKDTree(inside, boxsize=cell).query_ball_point(inside, SAME_A)])
+    first, back = np.unique(like, return_inverse=True)
     return first.tolist(), back.reshape(-1)
 
 
