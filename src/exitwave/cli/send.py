@@ -24,6 +24,8 @@ from exitwave.io.streams.tcp import parse_address
 from exitwave.live import Microscope
 
 LOOK_S = 0.1
+END_S = 1.0  # for what follows the last frame
+BESIDE = {"merlin": (1, 0), "simplon": (1, 1)}  # messages before the frames and after them
 
 
 def run(file: str, *, kind: str, address: str, rate: float | None, speed: float | None, loops: int, dwell_s: float, wait_s: float, seed: int,
@@ -115,16 +117,18 @@ def frames(data: Dataset4D, kind: str, address: str, rate: float | None, wait_s:
         next(iter(merlin_messages(data.frames)))  # what it does not send is said before anybody connects
         sender: MerlinSender | SimplonSender = MerlinSender(lambda: merlin_messages(data.frames), address, rate)
     else:
-        sender = SimplonSender(lambda: simplon_messages_of(data.frames), address, rate)
-    messages = total + (1 if kind == "merlin" else 0)
+        sender = SimplonSender(lambda: simplon_messages_of(data.frames), address, rate, linger_s=wait_s)
+    beside = BESIDE[kind]
     with sender:
         if not as_json:
             click.echo(f"waiting at {sender.address.replace('tcp', kind)}", err=True)
-        seconds = _until_sent(lambda: sender.sent, messages, wait_s)
+        seconds = _until_sent(lambda: sender.sent, beside[0] + total, wait_s)
+        _until_sent(lambda: sender.sent, total + sum(beside), END_S + (1 / rate if rate else 0.0))  # who has all frames may leave before the end
+    sent = min(max(0, sender.sent - beside[0]), total)
     if as_json:
-        emit({"frames": min(sender.sent, total), "seconds": seconds})
+        emit({"frames": sent, "seconds": seconds})
     else:
-        click.echo(f"{min(sender.sent, total)} of {total} frames in {seconds:.3g} s")
+        click.echo(f"{sent} of {total} frames in {seconds:.3g} s")
 
 
 def _until_sent(sent: Callable[[], int], wanted: int, wait_s: float) -> float:

@@ -92,6 +92,19 @@ def test_what_is_damaged_is_not_sent_and_said_on_both_sides(tmp_path: Path) -> N
     assert sent_over(path, Pace())[2].left == ""
 
 
+def test_a_packet_that_is_cut_off_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.tpx3"
+    lit = LitPixels(pixel=np.arange(50), time=10**7 + np.arange(50) * 10_000, tot=np.full(50, 9), electron=np.arange(50))
+    path.write_bytes(tpx3_bytes(lit, quad())[:-3])
+    assert sent_over(path, Pace())[2].left.startswith("5 bytes at the end")
+
+
+def test_a_recording_of_nothing_without_end_is_over(tmp_path: Path) -> None:
+    recorded(tmp_path / "a.events")
+    chunks, _, sent = sent_over(tmp_path / "a.events", Pace(loops=None))
+    assert sum(map(len, chunks)) == sent.events == 0
+
+
 def test_a_schedule_is_a_rate_or_the_time_stamps() -> None:
     now = [100.0]
     by_rate, by_time, free = (Schedule(pace, lambda: now[0]) for pace in (Pace(events_per_s=50.0), Pace(speed=2.0), Pace()))

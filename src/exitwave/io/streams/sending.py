@@ -45,7 +45,7 @@ class Sent:
 
 @record
 class Message:
-    """Bytes to send together when `events` events were sent before, the first of these at `time_ns`; `left` as in `Sent`."""
+    """Bytes to send together, `events` events in them, the first at `time_ns`; `left` as in `Sent`."""
 
     buffers: tuple[bytes | np.ndarray, ...]
     events: int
@@ -179,7 +179,7 @@ def _packed(path: str, data: np.ndarray, pace: Pace) -> Iterator[Message]:
     yield Message(buffers=(data[:first].tobytes(),), events=0, time_ns=0)
     places, extent, left = _blocks(data, first, packing)
     number = packing.first_block
-    for loop in _loops(pace):
+    for loop in _loops(pace) if places else ():  # nothing without end would never be over
         offset = loop * extent.period_ns
         for block, columns in places:
             for sent in _split(packing, block, columns, pace, number, offset):
@@ -236,6 +236,8 @@ def _packets(data: np.ndarray, pace: Pace) -> Iterator[Message]:
             moved = np.empty_like(piece)
             advance(piece, loop * clocks, low, moved)
             yield Message(buffers=(moved,), events=hits, time_ns=time_ns + loop * clocks * 25)
+    if rest := len(data) % 8:
+        yield Message(buffers=(), events=0, time_ns=0, left=f"{rest} bytes at the end make no whole packet and were not sent")
 
 
 def _timetable(words: np.ndarray) -> tuple[list[tuple[int, int, int]], int]:

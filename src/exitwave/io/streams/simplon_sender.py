@@ -24,14 +24,15 @@ TYPES = frozenset(("uint8", "uint16", "uint32"))
 class SimplonSender:
     """Pushes messages (`simplon_messages_of`, lists of parts) to whoever connects, from a thread of its own; a context manager.
 
-    `frames_per_s`: the rate, None for as quickly as they are taken. Port 0 takes a free one; `address` says which.
+    `frames_per_s`: the rate, None for as quickly as they are taken. Port 0 takes a free one; `address` says which. `linger_s`: how long what is on
+    the way has to arrive when it hangs up.
 
     Raises:
         InputError: the address is none or is taken, or pyzmq is not installed.
     """
 
     def __init__(self, messages: Callable[[], Iterator[Sequence[bytes]]], address: str = "tcp://127.0.0.1:0",
-                 frames_per_s: float | None = None) -> None:
+                 frames_per_s: float | None = None, linger_s: float = 1.0) -> None:
         zmq = zeromq()
         host, port = parse_address(address)
         self._context = zmq.Context()
@@ -44,7 +45,7 @@ class SimplonSender:
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._messages, self._rate, self._stop = messages, frames_per_s, threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
-        self.sent = 0
+        self.sent, self._linger_ms = 0, round(1e3 * linger_s)
 
     def __enter__(self) -> "SimplonSender":
         self._thread.start()
@@ -54,11 +55,11 @@ class SimplonSender:
         self.close()
 
     def close(self) -> None:
-        """Stop sending, and hang up; what is on the way has a second to arrive."""
+        """Stop sending, and hang up."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(5.0)
-        self._socket.close(linger=1000)
+        self._socket.close(linger=self._linger_ms)
         self._context.term()
 
     def _serve(self) -> None:
