@@ -1,11 +1,13 @@
 """Coarse to fine: what is handed over is the same fit, and it saves work."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from exitwave.core.errors import InputError
-from exitwave.data import ArrayFrames, FrameSource
+from exitwave.data import ArrayFrames, FrameSource, Quantity
 from exitwave.recon.iterative.coarse import Middle, handed_over, middle_of
 from exitwave.recon.iterative.options import PtychoOptions
 from exitwave.recon.iterative.run import follow, prepare
@@ -45,6 +47,30 @@ def test_probe_and_phase_arrive_where_they_were(samples: int) -> None:
     assert float((values[0] - values[1]).abs().max()) < 0.03 * float(values[1].abs().max())  # cubic splines
 
 
+@pytest.mark.parametrize("frame", [(60, 64), (68, 72), (65, 66)])
+def test_a_centre_between_pixels_is_the_same_sample_of_both(frame: tuple[int, int]) -> None:
+    known = replace(calibration(frame), centre_y_px=Quantity(value=None), centre_x_px=Quantity(value=None))
+    frames = ArrayFrames(array=np.zeros((5, 6, *frame), np.uint8))
+    for samples in (1, 2):
+        fine = set_up(known, frames.shape, 1.0, oversample=samples)
+        part, told, _ = middle_of(frames, known, fine, None)
+        coarse = set_up(told, part.shape, 1.0, oversample=samples)
+        assert torch.allclose(fine.k_invA[:, 0, 0], coarse.k_invA[:, 0, 0], rtol=0, atol=1e-9)
+
+
+def test_what_is_held_out_is_held_out_of_the_coarse_fit_too() -> None:
+    s = setup((5, 6), FRAME, 3e3, 1, KNOWN)
+    array = scan(s, poisson=3)[0].frames.read(0, 30).astype(np.uint16).reshape(5, 6, *FRAME)
+    options = PtychoOptions(iterations=2, coarse=2, oversample=1, held_share=0.2)
+    one = prepare(ArrayFrames(array=array), KNOWN, None, options, memory_bytes=2**31)
+    other = array.reshape(30, *FRAME).copy()
+    picked = torch.nonzero(one.problem.held).reshape(-1).numpy()
+    other[picked] = other[picked][::-1]  # the same mean, other patterns
+    two = prepare(ArrayFrames(array=other.reshape(array.shape)), KNOWN, None, options, memory_bytes=2**31)
+    assert not np.array_equal(array.reshape(other.shape), other) and bool(one.problem.leaves["phase"].any())
+    assert torch.equal(one.problem.leaves["phase"], two.problem.leaves["phase"])
+
+
 def test_the_middle_of_frames_on_disk_is_that_in_memory() -> None:
     array = np.random.default_rng(0).integers(0, 9, (5, 6, *FRAME)).astype(">u2")
     frames = ArrayFrames(array=array)
@@ -57,6 +83,7 @@ def test_the_middle_of_frames_on_disk_is_that_in_memory() -> None:
     assert lazy.shape == part.shape and lazy.dtype == part.dtype
     assert np.array_equal(lazy.read(3, 9), part.read(3, 9))
     assert np.array_equal(lazy.read(3, 5, np.empty((2, *part.shape[2:]), lazy.dtype)), part.read(3, 5))
+    assert np.shares_memory(part.read(0, 1), array)  # frames in memory are there but once
 
 
 def test_coarse_passes_first_end_closer_to_the_truth_for_the_same_work() -> None:

@@ -13,11 +13,14 @@ from exitwave.core import FormatError, InputError, MemoryBudgetError
 from exitwave.core.seeds import generator_at
 from exitwave.data import ArrayFrames, Calibration, Quantity
 from exitwave.recon.iterative import run as runs
+from exitwave.recon.iterative import search as searches
 from exitwave.recon.iterative.adam import State
+from exitwave.recon.iterative.certainty import _scale
 from exitwave.recon.iterative.checkpoint import key_of, load_checkpoint, save_checkpoint
-from exitwave.recon.iterative.halves import half_fits
+from exitwave.recon.iterative.halves import _problems, half_fits
 from exitwave.recon.iterative.memory import needed_bytes
 from exitwave.recon.iterative.options import PtychoOptions
+from exitwave.recon.iterative.problem import modes_of
 from exitwave.recon.iterative.result import projected, scan_image
 from exitwave.recon.iterative.run import Kept, Prepared, follow, prepare, settled
 from exitwave.recon.iterative.setup import set_up
@@ -92,6 +95,50 @@ def test_a_fit_with_a_probe_that_varies() -> None:
         PtychoOptions(probe_shapes=1, solver="lbfgs")
     with pytest.raises(InputError, match="one mode"):
         PtychoOptions(probe_shapes=1, probe="known")
+
+
+def test_halves_of_the_counts_have_half_of_a_probe_that_varies() -> None:
+    p = ready(probe_shapes=2, modes=2, halves="counts")
+    leaves = {**p.problem.leaves, "probe_weights": torch.full((35, 2), 0.5, dtype=torch.float64)}
+    every = torch.arange(35)
+    whole = (modes_of(p.problem.setup, leaves, (), every).abs() ** 2).sum()
+    for half in _problems(p, leaves):
+        share = float((modes_of(p.problem.setup, half.leaves, (), every).abs() ** 2).sum() / whole)
+        assert share == pytest.approx(0.5, rel=1e-5)
+
+
+def test_trials_of_a_search_have_one_probe_and_no_coarse_fit_before_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searches, "SHORT", 1)
+    monkeypatch.setattr(searches, "STEPS", 1)
+    frames = ArrayFrames(array=disks())
+    plain, more = (searches._judged(frames, calibration(), PtychoOptions(batch=100, **asked), None, 2**30, None)
+                   for asked in ({}, {"probe_shapes": 2, "coarse": 3}))
+    assert plain == more < float("inf")
+
+
+def test_a_fit_that_is_stopped_while_it_is_coarse_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(p: Prepared, begin: State) -> Iterator[tuple[State, Mapping[str, float]]]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(runs, "turns", stopped)
+    monkeypatch.setattr(runs, "middle_of", lambda frames, known, s, alive: (frames, known, alive))
+    with pytest.raises(KeyboardInterrupt):
+        ready(coarse=2)
+
+
+def test_what_acts_along_the_beam_has_slices_and_equal_distances() -> None:
+    for name in ("z_sigma_A", "z_change_rad_per_A2", "kz_filter"):
+        with pytest.raises(InputError, match=f"{name} acts along the beam"):
+            PtychoOptions(**{name: 0.1})
+    with pytest.raises(InputError, match="equally far apart"):
+        PtychoOptions(slices=3, thickness_A=30.0, kz_filter=0.1, fit=("thickness",))
+
+
+def test_errors_beside_a_probe_that_varies_keep_its_shapes_in_the_aperture() -> None:
+    p = ready(probe_shapes=1, fit=("source",), oversample=1)
+    scale = _scale(p.problem, p.problem.leaves, "probe_shapes", torch.arange(9))
+    assert torch.equal(scale[0] > 0, _scale(p.problem, p.problem.leaves, "modes", torch.arange(9))[0] > 0)
 
 
 def faked(monkeypatch: pytest.MonkeyPatch, held: list[float]) -> None:

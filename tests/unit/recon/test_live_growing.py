@@ -92,6 +92,15 @@ def test_a_scan_that_comes_from_its_end() -> None:
         growing.image(few, few.cube.add(few.cube.start(shape), FrameChunk(position=np.arange(20, dtype=np.int32), frames=data[:20])))
 
 
+def test_other_pixels_are_other_weights() -> None:
+    place, data, growing = scene_of(QUADRATIC, SHAPE, None, 2**28), counts().reshape(-1, *SHAPE[2:]), Growing()
+    state = place.cube.add(place.cube.start(SHAPE), FrameChunk(position=np.arange(98, dtype=np.int32), frames=data[:98]))
+    view = phase_view(place, settings_for(place, "ssb", 1))
+    for finite in (True, False):
+        one = replace(view, finite_pixels=finite)
+        same(growing.image(one, state), one.view(state))
+
+
 def test_the_next_scan_is_another() -> None:
     place, data, growing = scene_of(QUADRATIC, SHAPE, None, 2**28), counts().reshape(-1, *SHAPE[2:]), Growing()
     view = phase_view(place, settings_for(place, "ssb", 1))

@@ -233,17 +233,22 @@ def _few(p: Problem, at: Leaves, names: list[str]) -> Variables:
 
 def _scale(p: Problem, at: Leaves, name: str, index: Tensor) -> Tensor:
     """About 1 / sqrt(curvature) of each number (as reals), which makes it a preconditioner: by the light for phases (with `RIDGE`), by the number of
-    patterns for modes, where these are not zero."""
+    patterns for modes, where these (and shapes) are not zero."""
     if name == "phase":
         power = over_field(p, at, index, (lit(p, at).abs() ** 2).sum(1))
         scale = (CURVATURE * (power + RIDGE * power.max())).rsqrt() * len(at["phase"]) ** 0.5
         scale = scale.expand(at["phase"].shape).double()
         return torch.stack([scale, scale], -1) if at["phase"].is_complex() else scale.contiguous()
     if name == "modes":
-        s = p.setup
-        inside = torch.sqrt((s.k_invA**2).sum(0)) <= WIDER * s.edge_invA + max(s.window.dk_invA)
-        return ((CURVATURE * len(index)) ** -0.5 * inside.double())[..., None].expand(*at["modes"].shape, 2).contiguous()
-    return _step(p, at, name).expand(_reals(at[name]).shape).contiguous()
+        return ((CURVATURE * len(index)) ** -0.5 * _inside(p).double())[..., None].expand(*at["modes"].shape, 2).contiguous()
+    scale = _step(p, at, name).expand(_reals(at[name]).shape)
+    return (scale * _inside(p).double()[..., None] if name == "probe_shapes" else scale).contiguous()
+
+
+def _inside(p: Problem) -> Tensor:
+    """(y, x): True where spectra of the probe have variables."""
+    s = p.setup
+    return torch.sqrt((s.k_invA**2).sum(0)) <= WIDER * s.edge_invA + max(s.window.dk_invA)
 
 
 def _step(p: Problem, at: Leaves, name: str) -> Tensor:

@@ -39,11 +39,13 @@ class Middle:
         return self.source.natural_chunk
 
     def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
-        made = self.source.read(start, stop)[:, self.first[0] : self.last[0], self.first[1] : self.last[1]]
-        if out is None:
-            return np.ascontiguousarray(made)
-        out[...] = made
-        return out
+        made = np.empty((stop - start, *self.shape[2:]), self.dtype) if out is None else out
+        step = max(1, self.natural_chunk)  # whole frames are several times what is kept of them
+        for begin in range(start, stop, step):
+            end = min(stop, begin + step)
+            whole = self.source.read(begin, end)
+            made[begin - start : end - start] = whole[:, self.first[0] : self.last[0], self.first[1] : self.last[1]]
+        return made
 
 
 def middle_of(frames: FrameSource, known: Calibration, s: Setup, alive: Tensor | None) -> tuple[FrameSource, Calibration, Tensor | None]:
@@ -56,7 +58,8 @@ def middle_of(frames: FrameSource, known: Calibration, s: Setup, alive: Tensor |
     low, high = [], []
     for corner, dk, n in zip(s.camera.corner, pixel, s.camera.frame, strict=True):
         reach = max(ceil(WIDER * s.edge_invA / dk) + 1, round(HALF * n / 2))
-        low.append(max(0, corner // s.camera.samples - reach))
+        begin = max(0, corner // s.camera.samples - reach)
+        low.append(begin - begin % 2)  # a centre between two pixels goes to the even one, so that the whole frame and its middle round alike
         high.append(min(n, corner // s.camera.samples + reach))
     if all(b - a > 0.9 * n for a, b, n in zip(low, high, s.camera.frame, strict=True)):
         raise InputError("a coarse fit would look at the whole frame", expected="a bright disk of up to two thirds of the frame",
@@ -64,7 +67,7 @@ def middle_of(frames: FrameSource, known: Calibration, s: Setup, alive: Tensor |
     rows, columns = slice(low[0], high[0]), slice(low[1], high[1])
     made: FrameSource = Middle(source=frames, first=(low[0], low[1]), last=(high[0], high[1]))
     if isinstance(frames, ArrayFrames):
-        made = ArrayFrames(array=np.ascontiguousarray(frames.array[..., rows, columns]))
+        made = ArrayFrames(array=frames.array[..., rows, columns])
     centres = {}
     for name, n, begin in zip(("centre_y_px", "centre_x_px"), s.camera.frame, low, strict=True):
         value = getattr(known, name).value

@@ -55,7 +55,7 @@ def _problems(p: Prepared, leaves: Leaves) -> Iterator[Problem]:
     whole = p.problem
     fixed = {**leaves, "phase": torch.zeros_like(leaves["phase"])}
     if p.options.halves == "counts":
-        dimmed = {**fixed, "modes": leaves["modes"] * 0.5**0.5}
+        dimmed = {**fixed, **{name: leaves[name] * 0.5**0.5 for name in ("modes", "probe_shapes") if name in leaves}}
         if "background" in dimmed:
             dimmed["background"] = leaves["background"] * 0.5
         for source in thinned(whole.frames, p.options.seed):

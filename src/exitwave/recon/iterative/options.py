@@ -18,6 +18,7 @@ FITTED: Mapping[str, str] = MappingProxyType({
     "source": "source_A", "focal-spread": "focal_spread_A", "background": "background", "psf": "psf_px",
 })  # names that people type, and the leaves that they free
 SLICED = ("tilt", "thickness")  # mean nothing to a single slice
+ALONG = ("z_sigma_A", "z_change_rad_per_A2", "kz_filter")  # neither do these
 STARTS = ("zero", *(m for m in METHODS if m not in ("dpc",)))
 
 
@@ -114,6 +115,13 @@ def _check_depth(options: PtychoOptions) -> None:
     flat = [name for name in SLICED if name in options.fit]
     if options.slices == 1 and options.tilt_mrad != (0.0, 0.0):
         raise InputError("a tilt says nothing to a single slice", remedy="pass --slices and --thickness-A")
+    along = [name for name in ALONG if getattr(options, name)]
+    if options.slices == 1 and along:
+        raise InputError(f"{along[0]} acts along the beam, where a single slice has nothing", got="1 slice",
+                         remedy="pass --slices and --thickness-A, or leave it out")
+    if options.kz_filter and "thickness" in options.fit:
+        raise InputError("kz_filter takes slices equally far apart, which fitted distances are not", got="fit thickness",
+                         remedy="leave out one of them, or smooth by z_sigma_A")
     if options.slices == 1 and flat:
         raise InputError(f"{flat[0]} says nothing to a single slice", remedy="pass --slices and --thickness-A, or leave it out of --fit")
 

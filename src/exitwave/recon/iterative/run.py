@@ -114,7 +114,8 @@ def prepare(
         leaves["phase"] = start_phase(kept, calibration, mask, s, options, memory_bytes, _dispersion(calibration))
     varying = ("probe_shapes", "probe_weights") if options.probe_shapes else ()
     if options.coarse:
-        leaves |= _coarse(kept, calibration, mask, s, options, memory_bytes, positions_A)
+        left = memory_bytes - (size if kept is not frames else 0)
+        leaves |= _coarse(kept, calibration, mask, s, options, left, positions_A)
     free = ("phase", *(("modes",) if options.probe == "fitted" else ()), *varying, *(FITTED[name] for name in options.fit))
     problem = Problem(setup=s, frames=kept, loss=loss, leaves=leaves, free=free, held=held_of(frames, options), terms=TERMS,
                       penalties=priors_of(options, s))
@@ -125,12 +126,20 @@ def _coarse(
     frames: FrameSource, calibration: Calibration, alive: Tensor | None, s: Setup, options: PtychoOptions, memory_bytes: int,
     positions_A: Tensor | None,
 ) -> dict[str, Tensor]:
-    """Phase and modes of `coarse` iterations on the middle of the frames; as they began where these diverge."""
+    """Phase and modes of `coarse` iterations on the middle of the frames; as they began where these diverge. Patterns that the fit holds out are held
+    out here too: their loss would say nothing of noise otherwise.
+
+    Raises:
+        KeyboardInterrupt: stopped by hand; there is nothing yet to go on from.
+    """
     part, known, seen = middle_of(frames, calibration, s, alive)
-    short = replace(options, coarse=0, iterations=options.coarse, fit=(), probe_shapes=0, held_share=0.0, patience=0, halves="none", kmax_invA=None,
+    share = options.held_share if bool(held_of(frames, options).any()) else 0.0
+    short = replace(options, coarse=0, iterations=options.coarse, fit=(), probe_shapes=0, held_share=share, patience=0, halves="none", kmax_invA=None,
                     solver="adam", oversample=s.camera.samples)
     p = prepare(part, known, None if seen is None else seen.numpy(), short, memory_bytes=memory_bytes, positions_A=positions_A)
     done = follow(p)
+    if done.status == "interrupted":
+        raise KeyboardInterrupt
     if done.status == "diverged":
         return {}
     found = handed_over(s, p.problem.setup, dict(done.leaves))

@@ -164,8 +164,8 @@ def _judged(
     """The least held-out loss of a short fit; infinite where it fails."""
     patterns = frames.shape[0] * frames.shape[1]
     turned = max(SHORT, ceil(STEPS * options.batch / patterns))
-    short = replace(options, iterations=turned, phase_rate=RATE, held_share=max(HELD, options.held_share), probe="known", patience=0,
-                    halves="none", modes=1, fit=tuple(name for name in options.fit if name == "background"))
+    short = replace(options, iterations=turned, coarse=0, phase_rate=RATE, held_share=max(HELD, options.held_share), probe="known", patience=0,
+                    halves="none", modes=1, probe_shapes=0, fit=tuple(name for name in options.fit if name == "background"))
     try:
         p = prepare(frames, calibration, alive, short, memory_bytes=memory_bytes, positions_A=positions_A)
         return min(figures.get("held_out", figures["loss"]) for _, figures in turns(p, first(p).state))

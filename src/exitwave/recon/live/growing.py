@@ -62,7 +62,7 @@ class Growing:
 
     def __init__(self) -> None:
         self._done: _Done | None = None
-        self._terms: tuple[Geometry, str, Terms] | None = None
+        self._terms: tuple[Geometry, str, bool, Terms] | None = None
 
     def image(self, view: LivePhase, state: CubeState) -> DirectImage:
         """What `view.view(state)` makes, to rounding.
@@ -96,11 +96,12 @@ class Growing:
         return _image(view, terms, sums, noise, pattern, pixels, share_reached(state))
 
     def _known(self, view: LivePhase, m: int) -> Terms:
-        if self._terms is None or self._terms[0] is not view.g or self._terms[1] != view.method:
-            room = None if self._terms is None else self._terms[2].weights
-            self._terms = self._done = None  # two of them at a time are too many
-            self._terms = (view.g, view.method, terms_of(view.g, view.method, view.finite_pixels, room))
-        return self._terms[2]
+        known = self._terms
+        if known is None or known[0] is not view.g or known[1:3] != (view.method, view.finite_pixels):
+            room = None if known is None else known[3].weights
+            self._terms = self._done = known = None  # two of them at a time are too many
+            known = self._terms = (view.g, view.method, view.finite_pixels, terms_of(view.g, view.method, view.finite_pixels, room))
+        return known[3]
 
     def _before(self, view: LivePhase, state: CubeState, rows: "_Rows", terms: Terms, colour: np.ndarray, done: int) -> _Done:
         """The sums over the rows that are done now, kept for the next time."""

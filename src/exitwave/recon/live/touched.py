@@ -62,9 +62,10 @@ class Buffers:
     def copy(self, flat: np.ndarray, stride: int, columns: int, touched: Touched) -> np.ndarray:
         """A copy of `flat` (rows x stride,), whose cells are those of a scan of so many columns."""
         self._kept = [(one, then) for one, then in self._kept if one.dtype == flat.dtype and one.shape == flat.shape and then.birth == touched.birth]
-        for i, (one, then) in enumerate(self._kept):
-            if sys.getrefcount(one) > _FREE:
+        for i in range(len(self._kept)):
+            if _held(self._kept, i) > _FREE:
                 continue
+            one, then = self._kept[i]
             changed = touched.since(then)
             if len(changed):
                 part = slice(changed[0] * columns, (changed[-1] + 1) * columns)
@@ -77,5 +78,9 @@ class Buffers:
         return made
 
 
+def _held(kept: list[tuple[np.ndarray, Touched]], i: int) -> int:
+    return sys.getrefcount(kept[i][0])
+
+
 MOST = 3  # one that is shown, one that is being drawn, one that comes
-_FREE = 3  # references to an array that only `Buffers` knows: the list's, the loop's and that of the question
+_FREE = _held([(np.empty(0), Touched.none(0))], 0)  # of an array that only `Buffers` knows; interpreters count the question itself differently
