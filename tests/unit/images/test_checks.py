@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from exitwave.core import InputError
-from exitwave.images.denoising.checks import looked_at, same_sizes
+from exitwave.images.denoising.checks import looked_at
 
 GOOD = np.random.default_rng(0).poisson(2.0, (4, 11, 13)).astype(np.uint16)
 
@@ -34,9 +34,3 @@ def test_a_good_movie() -> None:
 def test_a_bad_one(movie: np.ndarray, words: str) -> None:
     with pytest.raises(InputError, match=words):
         looked_at(movie)
-
-
-def test_changing_sizes() -> None:
-    same_sizes([(3, 4), (3, 4)])
-    with pytest.raises(InputError, match="frame 2 is of another size"):
-        same_sizes([(3, 4), (3, 4), (3, 5)])

@@ -1,8 +1,5 @@
 """What is no movie of counts, said in one sentence before any work."""
 
-from collections.abc import Iterator
-from itertools import pairwise
-
 import numpy as np
 
 from exitwave.core import InputError, record
@@ -50,17 +47,6 @@ def looked_at(frames: ItemSource | np.ndarray, memory_bytes: int | None = None) 
         raise InputError("pixels are saturated", expected=f"at most {SATURATED:.1%} at the largest value that the type holds",
                          got=f"{top / pixels:.2%}", remedy="a clipped count has no known mean: measure at a lower dose rate, or leave these out")
     return Looked(mean=total / max(pixels, 1), counts=counts, repeated=repeated)
-
-
-def same_sizes(shapes: Iterator[tuple[int, ...]] | list[tuple[int, ...]]) -> None:
-    """Frames of one movie have one size.
-
-    Raises:
-        InputError: naming the first that differs.
-    """
-    for i, (a, b) in enumerate(pairwise(shapes), 1):
-        if a != b:
-            raise InputError(f"frame {i} is of another size", expected=a, got=b, remedy="cut the frames to one size")
 
 
 def _at_the_top(chunk: Chunk) -> int:
