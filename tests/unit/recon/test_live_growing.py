@@ -1,7 +1,10 @@
 """A growing image is what `LivePhase.view` gives, however the counts come."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from exitwave.core.errors import InputError
 from exitwave.data import EventChunk, FrameChunk, Quantity
 from exitwave.live.page import scene_of, settings_for
 from exitwave.live.page.scene import phase_view
+from exitwave.live.parts import Part, read_part, write_part
 from exitwave.recon.direct.geometry import Geometry
 from exitwave.recon.direct.image import DirectImage
 from exitwave.recon.direct.kept import kept_normal
@@ -99,6 +103,21 @@ def test_other_pixels_are_other_weights() -> None:
     for finite in (True, False):
         one = replace(view, finite_pixels=finite)
         same(growing.image(one, state), one.view(state))
+
+
+def test_a_state_from_a_file_that_does_not_say_what_changed(tmp_path: Path) -> None:
+    place, data = scene_of(QUADRATIC, SHAPE, None, 2**28), counts().reshape(-1, *SHAPE[2:])
+    state = place.cube.add(place.cube.start(SHAPE), FrameChunk(position=np.arange(98, dtype=np.int32), frames=data[:98]))
+    write_part(tmp_path / "a.h5", Part(recipe={}, states={"cube": state}, events=state.events))
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        group = file["part/states/cube"]
+        del group["touched"]
+        kinds = json.loads(group.attrs["exitwave_kinds"])
+        group.attrs["exitwave_kinds"] = json.dumps({name: kind for name, kind in kinds.items() if name != "touched"})
+    found = read_part(tmp_path / "a.h5").states["cube"]
+    view = phase_view(place, settings_for(place, "ssb", 1))
+    same(Growing().image(view, found), view.view(state))
+    same(Growing().image(view, place.cube.merge(place.cube.start(SHAPE), found)), view.view(state))
 
 
 def test_the_next_scan_is_another() -> None:

@@ -1,7 +1,7 @@
 """The count cube: each event one integer add into the virtual image of its pixel, which every direct method starts from."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +31,11 @@ class CubeState:
     reach: Reach
     numbers: np.ndarray
     events: int
-    touched: Touched
+    touched: Touched = field(default_factory=lambda: Touched.whole(0))
+
+    def __post_init__(self) -> None:
+        if len(self.touched.at) != self.shape[0]:  # from a file that was written before states said it
+            object.__setattr__(self, "touched", Touched.whole(self.shape[0]))
 
     @property
     def rejected(self) -> Rejected:
