@@ -34,6 +34,13 @@ def test_an_unknown_method_is_refused_with_a_suggestion() -> None:
         weight_named("ePIE-123")
 
 
+@pytest.mark.parametrize("method", ["obf", "lsq", "wiener"])
+def test_a_scan_of_one_position_has_no_contrast(method: str) -> None:
+    shape = (1, 1, *SHAPE[2:])
+    made = reconstruct(ArrayFrames(array=np.full(shape, 3.0, np.float32)), geometry(KNOWN, shape), method)
+    assert float(made.image.abs().max()) == float(made.noise.abs().max()) == 0.0
+
+
 @pytest.mark.parametrize("upsample", [0, -1, 17])
 def test_the_upsampling_factor_has_a_range(upsample: int) -> None:
     with pytest.raises(InputError, match="1 to 16"):

@@ -63,6 +63,9 @@ def _posterior(sums: NormalSums, nu: float, radius: Tensor, rounds: int = 30) ->
     rings = radius.round().to(torch.int64)
     count = torch.zeros(int(rings.max()) + 1, dtype=torch.float64).index_add_(0, rings.reshape(-1), torch.ones(rings.numel(), dtype=torch.float64))
     strongest = float(torch.diagonal(gram, dim1=-2, dim2=-1).real.max())
+    if not strongest > 0:  # no frequency of the scan is one that the aperture passes
+        none, nothing = torch.zeros(gram.shape[:-1], dtype=torch.float64), torch.zeros_like(gram)
+        return Solved(halves=torch.zeros_like(sums.right), transfer=none, noise=none, operator=nothing, prior=none)
     prior = torch.full(rings.shape, max(float((b.abs() ** 2).mean()) / strongest**2, nu / strongest), dtype=torch.float64)
     for step in range(rounds):
         covariance = torch.linalg.inv(gram + torch.diag_embed(nu / prior).to(gram.dtype))
