@@ -86,7 +86,7 @@ class RingNumbers:
 def ring_numbers(grid: Grid, rings: int | None = None) -> RingNumbers:
     """Rings one frequency step wide (or `rings` of them) up to the smaller Nyquist frequency."""
     q = torch.sqrt(grid.k2_invA2())
-    count = rings or int(grid.nyquist_invA / max(grid.dk_invA))
+    count = rings or max(1, int(grid.nyquist_invA / max(grid.dk_invA)))  # an image of one row has one
     width = grid.nyquist_invA / count
     ring = torch.where(q < grid.nyquist_invA, (q / width).to(torch.int64), torch.full_like(q, count, dtype=torch.int64)).reshape(-1)
     ring[0] = count

@@ -141,6 +141,13 @@ def test_errors_beside_a_probe_that_varies_keep_its_shapes_in_the_aperture() -> 
     assert torch.equal(scale[0] > 0, _scale(p.problem, p.problem.leaves, "modes", torch.arange(9))[0] > 0)
 
 
+def test_a_better_start_does_not_make_a_fit_diverge_sooner() -> None:
+    p = ready(iterations=2)
+    better = {**p.problem.leaves, "phase": follow(p).leaves["phase"]}
+    begun = runs._loss_before(p)
+    assert runs._loss_before(replace(p, problem=replace(p.problem, leaves=better))) == begun > 0
+
+
 def faked(monkeypatch: pytest.MonkeyPatch, held: list[float]) -> None:
     def turns(p: Prepared, begin: State) -> Iterator[tuple[State, Mapping[str, float]]]:
         for i, value in enumerate(held[begin.iteration :], begin.iteration):

@@ -107,3 +107,10 @@ def test_the_last_ring_of_a_crystal_lies_beyond_its_first_empty_ones() -> None:
     assert found.last_A(1 / 7) == pytest.approx(1 / 0.35), "0.5 of 25 pairs is less than three standard errors"
     assert found.last_A(0.95) == pytest.approx(1 / 0.05)
     assert curve([0.9, 0.9]).last_A() is None, "one pair says nothing"
+
+
+def test_halves_of_one_row_or_column_have_one_ring() -> None:
+    for shape in ((1, 9), (9, 1)):
+        a = noise(1, shape)
+        found = frc(a, a, PITCH)
+        assert len(found.value) == 1 and float(found.q_invA[0]) > 0 and float(found.value[0]) == pytest.approx(1.0)

@@ -302,11 +302,13 @@ def _best(history: History) -> int:
 
 
 def _loss_before(p: Prepared) -> float:
-    """The loss of a pattern before the first step, on up to 128 of them."""
-    n = len(p.problem.held)
+    """The loss of a pattern before the first step, on up to 128 of them; of a phase that is not zero, or of zero where that is more: a start that is
+    better than none makes no fit diverge that would not have without it."""
+    n, leaves = len(p.problem.held), p.problem.leaves
     index = torch.from_numpy(np.unique(np.linspace(0, n - 1, min(n, 128)).astype(np.int64)))
+    starts = [leaves] if not bool(leaves["phase"].any()) else [leaves, {**leaves, "phase": torch.zeros_like(leaves["phase"])}]
     with torch.no_grad():
-        return float(loss_of(p.problem, p.problem.leaves, index, read_at(p.problem.frames, index))) / len(index)
+        return max(float(loss_of(p.problem, start, index, read_at(p.problem.frames, index))) for start in starts) / len(index)
 
 
 def _dispersion(calibration: Calibration) -> float:
