@@ -71,9 +71,13 @@ def run(where: str, options: ReconstructOptions, beside: Known, flags: StreamFla
         file: Mapping[str, Any], budget: int, making: Making, browse: bool = False) -> int:
     """Serve the page until Ctrl-C; the exit status. `browse`: look at the frames of a finished scan, instead of replaying it."""
     ready(serving)  # refused before the source is opened
-    if is_result(where):
+    finished, folder = is_result(where), not browse and _is_plain_folder(where)
+    if serving.recording and (finished or folder or browse):
+        raise InputError("--record is for events as they come, and nothing comes from what is finished", remedy="leave out --record"
+                         + (" or --browse" if browse else ""))
+    if finished:
         return serve(browsed(where), serving)
-    if not browse and _is_plain_folder(where):
+    if folder:
         return serve(folder_of(where), serving)
     if browse:
         return serve(frames_of(where, beside, flags, optics, file, budget), serving)

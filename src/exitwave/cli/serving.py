@@ -1,5 +1,7 @@
 """A page that is served from the command line: until Ctrl-C, or beside the work that it shows."""
 
+import errno
+import os
 import socket
 import threading
 import webbrowser
@@ -15,6 +17,7 @@ from exitwave.core import InputError, record
 
 LAST_S = 1.0  # for viewers to take what came last before the program ends
 BEGIN_S = 10.0
+TEXT_BROWSERS = ("www-browser", "links", "elinks", "lynx", "w3m")
 
 
 @record
@@ -90,9 +93,16 @@ def beside(shows: Any, serving: Serving) -> Iterator[None]:
 
 
 def _browse(serving: Serving, made: _Bound) -> None:
-    """Open a browser with an address that is good once: others can read command lines."""
+    """Open a browser with an address that is good once: others can read command lines. Nothing waits for it."""
     if serving.browser:
-        webbrowser.open(made.once)
+        threading.Thread(target=_opened, args=(made.once,), name="exitwave-page-browser", daemon=True).start()
+
+
+def _opened(address: str) -> None:
+    """Open an address in a window. A browser that draws text would take the terminal away, and cannot draw the page."""
+    with suppress(webbrowser.Error):
+        if os.path.basename(getattr(webbrowser.get(), "name", "")) not in TEXT_BROWSERS:
+            webbrowser.open(address)
 
 
 @contextmanager
@@ -109,16 +119,16 @@ def _made(shows: Any, serving: Serving) -> Iterator[_Bound]:
 
 def _shown(host: str) -> str:
     """The host as an address has it: for all addresses of the machine its name."""
-    from exitwave.live.page.guard import EVERY
+    from exitwave.live.page.guard import is_every
 
-    if host in EVERY:
+    if is_every(host):
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host
 
 
 @contextmanager
 def _listening(serving: Serving) -> Iterator[tuple[socket.socket, int]]:
-    """A socket that is bound, so that the port is known before anybody is told.
+    """A socket that listens, so that the port is known, and is nobody else's, before anybody is told.
 
     Raises:
         InputError: the port is taken, or the host is not this machine's.
@@ -126,13 +136,16 @@ def _listening(serving: Serving) -> Iterator[tuple[socket.socket, int]]:
     family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it lets another program take the port over
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((serving.host, serving.port))
+        made.listen()  # two programs may be bound to a port that neither listens at
         port = int(made.getsockname()[1])
     except OSError as error:
         made.close()
+        elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         raise InputError(f"{serving.host}:{serving.port} cannot be listened at", got=error.strerror or str(error),
-                         remedy="name another --port, or leave it out") from error
+                         remedy="--host is an address of this machine" if elsewhere else "name another --port, or leave it out") from error
     try:
         yield made, port
     finally:

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 from exitwave.cli.serving import Serving, beside
-from exitwave.core.errors import ExitwaveError
 from exitwave.recon.iterative.run import Kept, Prepared
 
 
@@ -46,13 +45,14 @@ def watched(name: str, serving: Serving | None) -> Iterator[Watches]:
         yield Nobody()
         return
     from exitwave.live.page.fitting import Fitting
+    from exitwave.live.watch import in_words
 
     page = Fitting(name)
     with beside(page, serving):
         try:
             yield page
-        except ExitwaveError as error:
-            page.ended("broken", str(error))
+        except Exception as error:
+            page.ended("broken", in_words(error))
             raise
         except KeyboardInterrupt:
             page.ended("stopped", "by hand")

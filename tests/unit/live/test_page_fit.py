@@ -3,17 +3,21 @@
 import json
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from exitwave.cli.main import run
+from exitwave.cli.serving import Serving
+from exitwave.cli.watched import watched
 from exitwave.core.errors import InputError
 from exitwave.data import ArrayFrames
 from exitwave.io import read_result
 from exitwave.live.page import Change, Command
+from exitwave.live.page.board import Newest
 from exitwave.live.page.fitting import Fitting
 from exitwave.live.page.wire import unpacked
 from exitwave.recon.iterative.checkpoint import checkpoint_path
@@ -144,3 +148,46 @@ def test_reconstruct_live_is_stopped_from_a_browser(tmp_path: Path, capsys: pyte
     assert status == 3 and checkpoint_path(str(fit)).exists()
     assert read_result(fit).metrics["status"] == "interrupted"
     assert last["status"]["status"] == "stopped" and str(fit) in str(last["status"]["because"])
+
+
+def test_a_stop_in_the_last_iteration_leaves_a_whole_fit(prepared: Prepared) -> None:
+    page = Fitting("a fit")
+    page.begins(prepared)
+
+    def took(kept: Kept) -> None:
+        if len(kept.history) == OPTIONS.iterations:
+            page.do(Command(name="stop"))
+        page.took(kept)
+
+    assert follow(prepared, None, took).status == "iterations done"
+
+
+def test_viewers_are_told_of_whatever_ends_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = Heard()
+
+    @contextmanager
+    def beside(shows: Fitting, serving: Serving) -> Iterator[None]:
+        shows.listen(heard)
+        yield
+
+    monkeypatch.setattr("exitwave.cli.watched.beside", beside)
+    for error, words in ((OSError("the disk is full"), "the disk is full"), (RuntimeError("a bug"), "please report")):
+        with pytest.raises(type(error)), watched("a fit", Serving()):
+            raise error
+        assert heard.header("status")["status"] == "broken" and words in heard.header("status")["because"]
+
+
+def test_nothing_rests_once_somebody_waits_for_it() -> None:
+    drawn: list[int] = []
+
+    def work(number: int) -> None:
+        drawn.append(number)
+        made.rest(60.0)
+
+    made = Newest(work, "test")
+    made.open()
+    made.give(1)
+    until(lambda: drawn)
+    made.give(2)
+    assert made.settle(20.0) and drawn == [1, 2]
+    made.close()

@@ -101,3 +101,19 @@ def test_a_scan_is_read_in_blocks_and_large_patterns_are_averaged() -> None:
     finally:
         page.close()
     assert disk.largest <= 2**23 < array.nbytes
+
+
+def test_positions_without_a_value_are_hatched() -> None:
+    array = np.random.default_rng(8).random(SHAPE).astype(np.float32)
+    array[2, 1] = np.nan
+    page, _ = scan(array)
+    heard = Heard()
+    page.listen(heard)
+    page.open()
+    try:
+        until(lambda: heard.header("image").get("reached") == 1.0 and "spectrum" in heard.last)
+        seen = np.unpackbits(heard.arrays("image")["seen"])[: SHAPE[0] * SHAPE[1]].reshape(SHAPE[:2])
+        assert heard.header("image")["holes"] and np.array_equal(np.argwhere(seen == 0), [[2, 1]])
+        assert heard.arrays("spectrum") == {} and not heard.header("status")["note"]
+    finally:
+        page.close()

@@ -1,5 +1,7 @@
 """Lines that run late are seen on the page while they come, as the whole file says them afterwards."""
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +87,16 @@ def test_files_and_connections_are_tapped_on_their_way(tmp_path: Path) -> None:
         until(lambda: "timing" in heard.last and "status" in heard.last)
         timed._ended.set()
     assert heard.header("timing")["lines"] == ROWS - 1
+
+
+def test_a_scan_goes_on_where_its_timing_cannot_be_made() -> None:
+    class Stream:
+        scan, frame, rejected = (ROWS, 12), (256, 256), Counter[str]()
+
+        def chunks(self) -> Iterator[EventChunk]:
+            yield from (events(False)[0] for _ in range(3))
+
+    def starts() -> np.ndarray:
+        raise RuntimeError("no triggers")
+
+    assert len(list(LineTap().tapped(Stream(), scan_of(False), starts).chunks())) == 3

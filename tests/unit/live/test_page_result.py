@@ -112,3 +112,35 @@ def test_the_demo_begins_at_once_and_goes_row_by_row() -> None:
     chunk = next(chunk for chunk in source.stream.chunks() if len(chunk))
     assert source.shape[:2] == source.stream.scan and source.calibration.rotation_deg.value is None and not source.calibration.aberrations
     assert chunk.position.min() == 0 and chunk.position.max() < source.shape[0] * source.shape[1] // 8
+
+
+def test_pixels_without_a_value_are_no_measurement(tmp_path: Path) -> None:
+    values = np.random.default_rng(6).normal(size=(5, 7))
+    values[1, 2:4], values[4, 6] = np.nan, np.inf
+    with shown(browsed(str(written(tmp_path / "holes.h5", plane(values))))) as heard:
+        until(lambda: "spectrum" in heard.last)
+        seen = np.unpackbits(heard.arrays("image")["seen"])[: values.size].reshape(values.shape)
+        assert heard.header("image")["holes"] and np.array_equal(seen, np.isfinite(values))
+        assert heard.arrays("spectrum") == {} and not heard.header("status")["note"]
+
+
+def test_a_result_that_is_written_anew_is_read_again_and_a_folder_may_go(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    first, second = (np.random.default_rng(n).random((4, 6), np.float32) for n in (3, 4))
+    written(folder / ".b.h5.1.partial.h5", plane(first))  # another job is still at it
+    os.utime(written(folder / "a.h5", plane(first)), (1e9, 1e9))
+    page = folder_of(str(folder))
+    page.every_s = 0.02
+    with shown(page) as heard:
+        until(lambda: "image" in heard.last)
+        assert heard.header("status")["files"] == [["a.h5", "a.h5"]]
+        page.set(Change(values={"layer": 5}))
+        written(tmp_path / "a.h5", plane(np.stack([second, first]), depth_A=(0.0, 3.0)))
+        os.replace(tmp_path / "a.h5", folder / "a.h5")
+        until(lambda: np.allclose(heard.arrays("image")["image"], first, atol=1e-4) and heard.header("status")["layers"] == 2)
+        assert heard.header("status")["layer"] == 1
+        os.rename(folder, tmp_path / "away")
+        until(lambda: "jobs" in heard.header("status")["note"])
+        os.rename(tmp_path / "away", folder)
+        until(lambda: heard.header("status")["files"])

@@ -3,6 +3,8 @@
 import http.client
 import json
 import socket
+import webbrowser
+from collections.abc import Callable
 from contextlib import ExitStack
 from time import monotonic, sleep
 from typing import Any
@@ -16,9 +18,12 @@ pytest.importorskip("websockets", reason="the extra `live` is not installed")
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from exitwave.live.page.guard import TICKET_S, Ticket
-from exitwave.live.page.server import IDLE, LINKS
-from exitwave.live.page.wire import unpacked
+from exitwave.cli.serving import Serving, _listening, _opened
+from exitwave.core.errors import InputError
+from exitwave.live.page import Change, Command
+from exitwave.live.page.guard import TICKET_S, Ticket, guard_of
+from exitwave.live.page.server import IDLE, LINKS, VIEWERS
+from exitwave.live.page.wire import packed, unpacked
 from tests.unit.live.page_scan import TOKEN, Scan, served, session, until
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -191,3 +196,52 @@ def test_connections_that_ask_nothing_keep_nobody_out() -> None:
             assert asked(port, f"/?token={TOKEN}")[0] == 303
         held[0].settimeout(5)
         assert gone(held[0])
+
+
+class Full:
+    """Nothing can be saved: the disk is full."""
+
+    def listen(self, listener: Callable[[str, bytes], None]) -> None:
+        listener("status", packed("status", {}, {}))
+
+    def set(self, change: Change) -> None:
+        raise RuntimeError("a bug")
+
+    def do(self, command: Command) -> str:
+        raise OSError("no space left")
+
+
+def test_what_fails_is_told_to_the_one_who_asked_and_a_full_house_at_the_door() -> None:
+    with served(Full()) as port, ExitStack() as stack:
+        links = [stack.enter_context(linked(port)) for _ in range(VIEWERS)]
+        reader = Reader(links[0])
+        for text, words in (('{"type":"save"}', "no space left"), ('{"type":"set","settings":{"layer":1}}', "please report")):
+            reader.link.send(text)
+            while words not in reader.last.get("word", {}).get("words", ""):
+                reader.step()
+        late = stack.enter_context(linked(port))
+        with pytest.raises(ConnectionClosed) as refused:
+            late.recv(timeout=10)
+        assert refused.value.rcvd is not None and "look already" in refused.value.rcvd.reason
+
+
+def test_a_port_is_one_program_s_and_a_host_is_answered_by_its_name() -> None:
+    with _listening(Serving()) as (_, port), pytest.raises(InputError, match="name another --port"), _listening(Serving(port=port)):
+        pass
+    with pytest.raises(InputError, match="an address of this machine"), _listening(Serving(host="192.0.2.1")):
+        pass
+    for host in ("127.0.0.2", "LOCALHOST", "::1"):
+        shown = f"[{host}]" if ":" in host else host
+        assert guard_of(host, 8000, None).answers({"host": f"{shown}:8000"}) and not guard_of(host, 8000, None).answers({"host": "elsewhere:8000"})
+    assert guard_of("0::0", 8000, TOKEN).any_address
+    with pytest.raises(InputError, match="empty"):
+        guard_of("", 8000, TOKEN)
+
+
+@pytest.mark.parametrize(("name", "opens"), [("/usr/bin/w3m", False), ("firefox", True)])
+def test_a_browser_of_text_is_not_given_the_terminal(name: str, opens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.get", lambda: webbrowser.GenericBrowser(name))
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    _opened("http://127.0.0.1:1/?once=x")
+    assert bool(opened) is opens

@@ -39,7 +39,7 @@ class Newest(Generic[T]):
     def __init__(self, work: Callable[[T], None], name: str) -> None:
         self._work, self._changed = work, threading.Condition()
         self._waits: list[T] = []
-        self._closing = self._working = False
+        self._closing = self._working = self._hurries = False
         self._thread = threading.Thread(target=self._run, name=f"exitwave-page-{name}", daemon=True)
 
     def open(self) -> None:
@@ -58,13 +58,15 @@ class Newest(Generic[T]):
         return bool(self._waits) or self._closing
 
     def rest(self, seconds: float) -> None:
-        """For `work` itself: do nothing for so long, or until the end."""
+        """For `work` itself: do nothing for so long, or until somebody waits for it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing, timeout=seconds)
+            self._changed.wait_for(lambda: self._closing or self._hurries, timeout=seconds)
 
     def settle(self, seconds: float) -> bool:
-        """Wait until nothing waits and nothing is worked on, at most so long; whether that is so."""
+        """Wait until nothing waits and nothing is worked on, at most so long; whether that is so. There is no more rest."""
         with self._changed:
+            self._hurries = True
+            self._changed.notify_all()
             return self._changed.wait_for(lambda: not self._waits and not self._working, timeout=seconds)
 
     def close(self) -> None:

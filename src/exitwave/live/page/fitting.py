@@ -1,6 +1,7 @@
 """An iterative fit on the page: the phase as it grows, losses, the probe, how far it is, and a button that ends it with what there is."""
 
 from collections.abc import Mapping
+from math import isfinite
 from time import monotonic
 from typing import Any
 
@@ -88,7 +89,7 @@ class Fitting:
             self._moment = Moment(prepared=self._prepared, kept=kept)
             self._draw.give(self._moment)
         self._publish_status()
-        if self._asked:
+        if self._asked and (self._prepared is None or kept.state.iteration < self._prepared.options.iterations):  # else it is done anyway
             raise KeyboardInterrupt
 
     def ended(self, status: str, words: str) -> None:
@@ -168,7 +169,7 @@ class Fitting:
                   "notes": self._notes, "can": ["stop"] if self._fitting and not self._asked else [], "part": done / of if of else 0.0,
                   "iteration": len(history), "iterations": total, "each_s": round(self._each_s, 4), "settings": None,
                   "planes": self._planes(), "plane": self.settings.plane, "layers": self._layers(), "layer": self.settings.layer,
-                  **{name: float(history[-1][name]) for name in FIGURES if history and name in history[-1]}}
+                  **{name: float(history[-1][name]) for name in FIGURES if history and isfinite(history[-1].get(name, np.nan))}}
         self._board.publish("status", packed("status", header, {}))
 
 

@@ -128,8 +128,9 @@ class Frames:
     def _show(self, image: np.ndarray, done: int, settings: Settings) -> None:
         known, shape = self.data.calibration, self.data.shape[:2]
         seen = np.zeros(shape[0] * shape[1], bool)
-        seen[:done] = True
-        header: dict[str, Any] = {"reached": done / len(seen), "scan": list(shape), "pitch_A": pitch_of(known), "view": "detector",
+        seen[:done] = np.isfinite(image.reshape(-1)[:done])
+        header: dict[str, Any] = {"reached": done / len(seen), "holes": not bool(seen[:done].all()), "scan": list(shape),
+                                  "pitch_A": pitch_of(known), "view": "detector",
                                   "title": detector_words(settings), "pitch_unit": "A" if known.scan_step_x_A.known else "px",
                                   **_unit(known.counts_per_electron.value, self.data.frames.dtype)}
         shown = Picture(header=header, arrays={"image": image.astype(np.float64), "seen": np.packbits(seen)}, image=None, geometry=None)

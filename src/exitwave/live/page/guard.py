@@ -12,7 +12,6 @@ from exitwave.core.errors import InputError
 SHORTEST = 16  # characters of a token that a person chooses
 TICKET_S = 60.0
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
-EVERY = ("0.0.0.0", "::")  # all addresses of a machine, none of which a browser is given
 
 
 @record
@@ -63,8 +62,11 @@ def guard_of(host: str, port: int, token: str | None) -> Guard:
     """The guard of a server; a random token where none is given.
 
     Raises:
-        InputError: a host that others reach without a token of its own, a token that is short or has characters that do not fit into an address.
+        InputError: no host, one that others reach without a token of its own, a token that is short or has characters that do not fit into an
+            address.
     """
+    if not host.strip():
+        raise InputError("--host is empty, which would be every address of this machine", expected="127.0.0.1, or 0.0.0.0 for every address")
     if token is None:
         if not loopback(host):
             raise InputError(f"others can reach {host}, so it needs a token", expected=f"--token with at least {SHORTEST} characters",
@@ -73,9 +75,14 @@ def guard_of(host: str, port: int, token: str | None) -> Guard:
     elif len(token) < SHORTEST or not all(c.isascii() and (c.isalnum() or c in "-_.~") for c in token):
         raise InputError("this token is too easy to guess or does not fit into an address", expected=f"{SHORTEST} or more letters, digits, - _ . ~",
                          got=f"{len(token)} characters")
-    every = host in EVERY
-    more = (gethostname().lower(),) if every else () if loopback(host) else (host.lower() if ":" not in host else f"[{host.lower()}]",)
-    return Guard(token=token, hosts=tuple(f"{name}:{port}" for name in (*LOCAL, *more)), any_address=every)
+    every = is_every(host)
+    own = gethostname().lower() if every else host.lower() if ":" not in host else f"[{host.lower()}]"
+    return Guard(token=token, hosts=tuple(f"{name}:{port}" for name in dict.fromkeys((*LOCAL, own))), any_address=every)
+
+
+def is_every(host: str) -> bool:
+    """Whether a host stands for all addresses of a machine, none of which a browser is given."""
+    return _is_address(host) and ipaddress.ip_address(host).is_unspecified
 
 
 def _is_address(text: str) -> bool:
@@ -91,7 +98,7 @@ def loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower() == "localhost"
 
 
 class Ticket:

@@ -48,8 +48,9 @@ class LineTimes:
         cell, place = line[on] * self.bins + at[on], np.divmod(chunk.pixel[::step][on].astype(np.float64), self.frame[1])
         with self._lock:
             self._lines = len(starts)
+            low, high = (int(cell.min()), int(cell.max()) + 1) if len(cell) else (0, 0)  # a chunk is of a few lines, the sums of all
             for k, weights in enumerate((None, place[0], place[1])):
-                self._sums[k] += np.bincount(cell, weights, minlength=self._sums.shape[1])
+                self._sums[k, low:high] += np.bincount(cell - low, weights, minlength=high - low)
             self._squares += [float((p**2).sum()) for p in place]
 
     def shifts_us(self) -> tuple[np.ndarray, np.ndarray]:
@@ -84,10 +85,14 @@ class LineTap:
         """A stream whose events are folded on their way, anew each time that it is opened; `starts` says where the lines so far began."""
 
         def change(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-            self.times = times = LineTimes(scan, stream.frame)
+            self.times, folds = LineTimes(scan, stream.frame), True
+            times = self.times
             for chunk in chunks:
-                if isinstance(chunk, EventChunk):
-                    times.add(chunk, starts())
+                if folds and isinstance(chunk, EventChunk):
+                    try:
+                        times.add(chunk, starts())
+                    except Exception:  # noqa: BLE001 - a diagnosis that cannot be made is nothing to lose a scan for
+                        folds = False
                 yield chunk
 
         return Through(stream, change)

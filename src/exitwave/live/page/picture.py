@@ -113,8 +113,10 @@ def pattern(scene: Scene, state: CubeState, settings: Settings) -> tuple[dict[st
 
 def spectrum(picture: Picture) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The image's Fourier transform with the band that is not transferred, and curves over the frequency: transfer, half-set correlation, signal over
-    noise with its standard error. Of a detector's image the transform alone."""
+    noise with its standard error. Of a detector's image the transform alone; of an image with holes nothing."""
     image = picture.arrays["image"].astype(np.float64)
+    if not np.isfinite(image).all():
+        return {}, {}
     pitch = picture.header["pitch_A"]
     ny, nx = image.shape
     size = log_spectrum(image)

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -26,20 +27,21 @@ from exitwave.recon.direct.image import DirectImage
 ENDINGS = (".h5", ".hdf5", ".nxs", ".zarr")
 FOLDER_S = 1.0
 HALVES = ("half_a", "half_b")
+Found = tuple[str, float]  # where a file is, and when it was changed last
 
 
 class Browsing:
     """Results that are looked at: `exitwave.live.page.server.Shows` without a stream. `find` names the files there are; where more may come
     (`every_s`: how often it is looked for them) the newest is shown until a person chooses one. Files are read and drawn by a thread of their own."""
 
-    def __init__(self, find: Callable[[], Mapping[str, str]], name: str, every_s: float | None = None) -> None:
+    def __init__(self, find: Callable[[], Mapping[str, Found]], name: str, every_s: float | None = None) -> None:
         self.find, self.name, self.every_s = find, name, every_s
         self.settings = Settings()
         self.result: Result | None = None
-        self.files: Mapping[str, str] = {}
+        self.files: Mapping[str, Found] = {}
         self._board, self._drawing = Board(), Newest(self._draw, "result")
         self._ended, self._looking = threading.Event(), threading.Thread(target=self._look, name="exitwave-page-folder", daemon=True)
-        self._shown, self._note, self._notes = "", "", 0
+        self._shown, self._at, self._away, self._note, self._notes = "", 0.0, "", "", 0
 
     def open(self) -> None:
         """Begin to read."""
@@ -89,22 +91,34 @@ class Browsing:
             self._found()
 
     def _found(self) -> None:
-        """See which files there are; draw where there is another newest one and nobody has chosen."""
-        before, self.files = self.files, dict(self.find())
+        """See which files there are; draw where there is another newest one and nobody has chosen, or one was written anew."""
+        before, away = self.files, ""
+        try:
+            self.files = dict(self.find())
+        except OSError as error:  # a folder that is gone, or on a disk that is away, may come back
+            self.files, away = {}, in_words(error)
+        if away and away != self._away:
+            self._note, self._notes = away, self._notes + 1
+        self._away = away
         if self.files != before or not self._board.latest:
             self._drawing.give(self.settings)
 
     def _draw(self, settings: Settings) -> None:
         try:
-            self._read(settings.file or next(reversed(self.files), ""))
+            self._read(settings.file or next(reversed(list(self.files)), ""))
             self._publish(settings)
         except Exception as error:  # noqa: BLE001 - a file that is damaged, or gone, is told; the page goes on with others
             self._note, self._notes = in_words(error), self._notes + 1
             self._publish_status(settings)
 
     def _read(self, name: str) -> None:
-        if name and name != self._shown:
-            self.result, self._shown = read_result(self.files[name]), name
+        files = self.files
+        if name in files:
+            path, at = files[name]
+            if (name, at) != (self._shown, self._at):
+                self.result, self._shown, self._at = read_result(path), name, at
+        elif name and name != self._shown:
+            raise InputError(f"{name} is no longer there")
 
     def _publish(self, settings: Settings) -> None:
         self._publish_status(settings)
@@ -124,12 +138,13 @@ class Browsing:
         result, header = self.result, {"scene": "result", "name": self.name, "status": "result", "because": "", "note": self._note,
                                        "notes": self._notes, "busy": "", "recording": "", "can": [], "settings": None}
         if self.every_s is not None:
-            header |= {"status": "folder", "files": [[name, name] for name in reversed(self.files)], "file": self._shown}
+            header |= {"status": "folder", "files": [[name, name] for name in reversed(list(self.files))], "file": self._shown}
         if result is not None:
             plane = _plane(result, settings)
             layers = len(plane.depth_A)
             header |= {"planes": [[name, one.title or name] for name, one in result.images.items()], "plane": plane.name, "layers": layers,
-                       "layer": settings.layer, **({"depth_A": plane.depth_A[_layer(layers, settings.layer)]} if layers else {})}
+                       "layer": None if settings.layer is None else max(0, _layer(layers, settings.layer)),
+                       **({"depth_A": plane.depth_A[_layer(layers, settings.layer)]} if layers else {})}
         self._board.publish("status", packed("status", header, {}))
 
 
@@ -147,16 +162,18 @@ def is_result(path: str) -> bool:
 def browsed(path: str) -> Browsing:
     """A result for the page."""
     name = os.path.basename(path)
-    return Browsing(lambda: {name: path}, name)
+    return Browsing(lambda: {name: (path, 0.0)}, name)
 
 
 def folder_of(path: str) -> Browsing:
     """The results in a folder, and those that a batch of jobs still writes into it."""
     known: dict[str, tuple[float, bool]] = {}  # by name: when it was changed last, and whether it is a result
 
-    def find() -> Mapping[str, str]:
+    def find() -> Mapping[str, Found]:
         found = {}
         for name in os.listdir(path):
+            if name.startswith("."):  # what is still being written
+                continue
             where = os.path.join(path, name)
             try:
                 changed_at = os.path.getmtime(where)
@@ -166,7 +183,7 @@ def folder_of(path: str) -> Browsing:
                 known[name] = changed_at, is_result(where)
             if known[name][1]:
                 found[name] = changed_at
-        return {name: os.path.join(path, name) for name in sorted(found, key=lambda name: (found[name], name))}
+        return {name: (os.path.join(path, name), found[name]) for name in sorted(found, key=lambda name: (found[name], name))}
 
     return Browsing(find, os.path.basename(os.path.abspath(path)), FOLDER_S)
 
@@ -185,10 +202,12 @@ def picture_of(result: Result, plane: Plane, layer: int | None = None) -> Pictur
     array = plane.array[_layer(len(plane.array), layer)] if plane.depth_A else plane.array
     if plane.pitch_unit == "1/A":
         array = middle_origin(array)
-    header: dict[str, Any] = {"reached": 1.0, "scan": list(array.shape), "pitch_A": [float(p) for p in plane.pitch], "pitch_unit": plane.pitch_unit,
+    whole = np.isfinite(array)
+    header: dict[str, Any] = {"reached": 1.0, "holes": not bool(whole.all()), "scan": list(array.shape), "pitch_A": [float(p) for p in plane.pitch],
+                              "pitch_unit": plane.pitch_unit,
                               "unit": plane.unit, "title": plane.title or plane.name, "sigma": 0.0, **_dose(result.metrics),
                               "view": "wave" if np.iscomplexobj(array) else "plane"}
-    seen = np.full(-(-array.size // 8), 255, np.uint8)
+    seen = np.packbits(whole)
     if np.iscomplexobj(array):
         return Picture(header=header, arrays={"image": np.abs(array), "angle": np.angle(array), "seen": seen}, image=None, geometry=None)
     image = _direct(result, plane, header) if plane.name == result.default else None
@@ -207,7 +226,7 @@ def _direct(result: Result, plane: Plane, header: dict[str, Any]) -> DirectImage
         return None
     half = plane.array.shape[1] // 2 + 1
     noise, one, other = (torch.from_numpy(np.asarray(images[name].array)) for name in ("noise", *HALVES))
-    header |= {"view": "phase", "sigma": float(noise.double().mean().sqrt()), "aperture_invA": edge}
+    header |= {"view": "phase", "sigma": sigma if isfinite(sigma := float(noise.double().mean().sqrt())) else 0.0, "aperture_invA": edge}
     transfer = torch.from_numpy(np.ascontiguousarray(images["ctf"].array[:, :half]))
     return DirectImage(method=str(metrics.get("method", "")), image=torch.from_numpy(np.asarray(plane.array)), halves=(one, other),
                        pitch_A=(float(plane.pitch[0]), float(plane.pitch[1])), ctf=transfer, noise=noise[:, :half],
@@ -216,4 +235,4 @@ def _direct(result: Result, plane: Plane, header: dict[str, Any]) -> DirectImage
 
 def _dose(metrics: Mapping[str, Any]) -> dict[str, float]:
     dose = metrics.get("dose_e_per_A2")
-    return {"dose_e_per_A2": float(dose)} if isinstance(dose, int | float) else {}
+    return {"dose_e_per_A2": float(dose)} if isinstance(dose, int | float) and isfinite(dose) else {}

@@ -19,6 +19,7 @@ from exitwave.core.errors import ExitwaveError, InputError
 from exitwave.live.page.guard import Bucket, Guard, Ticket
 from exitwave.live.page.settings import LONGEST, Change, Command, Shown, message_of
 from exitwave.live.page.wire import packed
+from exitwave.live.watch import in_words
 from exitwave.plot.maps import tables
 
 SCRIPT = "text/javascript; charset=utf-8"
@@ -35,7 +36,7 @@ VIEWERS, LINKS = 16, 96
 IDLE, IDLE_S = 24, 5.0
 PER_SECOND, BURST, MOST_REFUSED = 60.0, 240, 400
 SIGN_IN = "This page needs the address that exitwave printed, its token included. The one that a browser was started with is good once, and spent.\n"
-REFUSED = 1008
+REFUSED, FULL = 1008, 1013
 DRAWN, SHOWN = "drawn?", '{"type":"shown"}'
 
 
@@ -148,11 +149,15 @@ def application(shows: Shows, guard: Guard, ticket: Ticket | None = None) -> Sta
         return Response(contents[name], media_type=types[name], headers=HEADERS)
 
     async def socket(websocket: WebSocket) -> None:
-        if not guard.admits(websocket.headers, websocket.cookies.get(guard.cookie)) or len(hub.viewers) >= VIEWERS:
+        if not guard.admits(websocket.headers, websocket.cookies.get(guard.cookie)):
             await websocket.close(REFUSED)
             return
-        await websocket.accept()
-        async with hub.viewing() as viewer:
+        if len(hub.viewers) >= VIEWERS:
+            await websocket.accept()
+            await websocket.close(FULL, f"{VIEWERS} look already, one of them has to leave first")
+            return
+        async with hub.viewing() as viewer:  # before anything is waited for: those who come at once are counted
+            await websocket.accept()
             await _served(websocket, viewer, shows)
 
     return Starlette(routes=[Route("/", first), WebSocketRoute("/ws", socket), Route("/{name}", asset)], lifespan=hub.lifespan)
@@ -195,6 +200,9 @@ async def _hear(websocket: WebSocket, viewer: Viewer, shows: Shows) -> None:
                 continue
             except ExitwaveError as error:
                 viewer.offer("word", packed("word", {"words": str(error), "refused": True}, {}))
+            except Exception as error:  # noqa: BLE001 - a full disk, or whatever else, is told to the one who asked
+                viewer.offer("word", packed("word", {"words": in_words(error), "refused": True}, {}))
+                continue
             refused += 1
             if refused > MOST_REFUSED:
                 await websocket.close(REFUSED)

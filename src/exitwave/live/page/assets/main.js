@@ -1,20 +1,22 @@
 // The page in a browser: its maps, its settings in the browser's storage, and a websocket that is opened again when it is lost.
 import { start } from "./page.js";
 
-const kept = JSON.parse(localStorage.getItem("exitwave") || "{}");
-const store = { kept, keep: (name, value) => { kept[name] = value; localStorage.setItem("exitwave", JSON.stringify(kept)); } };
+let kept = {};
+try { kept = JSON.parse(localStorage.getItem("exitwave")) || {}; } catch { /* a browser may keep nothing */ }
+const store = { kept, keep: (name, value) => { kept[name] = value; try { localStorage.setItem("exitwave", JSON.stringify(kept)); } catch { /* not kept */ } } };
 
 function link(heard) {
   let socket = null, tries = 0;
   function connect() {
     socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => { tries = 0; heard.opened(); };
+    socket.onopen = () => heard.opened();
     socket.onmessage = (e) => {
+      tries = 0;
       if (typeof e.data !== "string") return heard.message(e.data);
       heard.asked(() => socket.readyState === WebSocket.OPEN && socket.send('{"type":"shown"}'));
     };
-    socket.onclose = () => { heard.lost(); setTimeout(connect, Math.min(5000, 300 * 2 ** tries++)); };
+    socket.onclose = (e) => { heard.lost(e.reason); setTimeout(connect, Math.min(5000, 300 * 2 ** tries++)); };
   }
   connect();
   return { send: (text) => { const open = socket.readyState === WebSocket.OPEN; if (open) socket.send(text); return open; } };

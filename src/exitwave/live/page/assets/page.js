@@ -15,6 +15,7 @@ const KNOBS = [
 
 const TOLD = { connecting: "connecting", waiting: "waiting for the source", running: "running", complete: "complete", stopped: "stopped", broken: "the source broke off", lost: "no connection: trying again", result: "a finished result", folder: "results as they come", frames: "a scan on the disk" };
 const OVER = ["complete", "stopped", "broken"];
+const state = (s) => s.scene === "fit" && s.status === "broken" ? "the fit failed" : TOLD[s.status] || s.status;
 
 // `root` holds the elements (a document, or the shadow of one element), `host` carries the theme, `link` says how messages come and go.
 export function start({ root, host, maps, store, link, prefersDark = () => matchMedia("(prefers-color-scheme: dark)").matches }) {
@@ -114,7 +115,9 @@ function told() {
   if (root === document) document.title = `${s.name || ""} – exitwave live`;
   at("name").textContent = s.name || ""; at("name").title = s.name || "";
   at("dot").className = `dot ${s.status}`;
-  at("status").textContent = (s.ended || TOLD[s.status] || s.status) + (s.because ? `: ${s.because}` : "") + (s.busy ? `, ${s.busy}` : "");
+  const said = (s.ended || state(s)) + (s.because ? `: ${s.because}` : "");
+  if (at("status").textContent !== said) at("status").textContent = said; // read aloud where it changes; how far it is, is not
+  at("busy").textContent = s.busy || "";
   at("start").disabled = running || !settings; at("stop").disabled = s.scene === "scan" ? !running : !can.includes("stop");
   at("save").disabled = !can.includes("save") || s.busy !== "";
   at("record").disabled = !can.includes("record"); at("record").setAttribute("aria-pressed", s.recording ? "true" : "false");
@@ -268,9 +271,9 @@ const wire = link({
     redraw();
   },
   asked(answer) { if (document.hidden) setTimeout(answer, 1000); else requestAnimationFrame(answer); },
-  lost() {
+  lost(reason = "") {
     const over = status.scene === "fit" && OVER.includes(status.status);
-    status = over ? { ...status, ended: `${TOLD[status.status]}, the program has ended`, can: [] } : { ...status, status: "lost", because: "", busy: "", can: [] };
+    status = over ? { ...status, ended: `${state(status)}, the program has ended`, can: [] } : { ...status, status: "lost", because: reason, busy: "", can: [] };
     told();
   },
 });

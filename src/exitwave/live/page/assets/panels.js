@@ -133,7 +133,7 @@ export class ImagePanel {
     const [left, top, sx, sy] = this.placed();
     context.imageSmoothingEnabled = false;
     context.drawImage(this.source, left, top, nx * sx, ny * sy);
-    if (header.reached < 1) unseen(context, left, top, sx * factor, sy * factor, header.scan, arrays.seen);
+    if (header.reached < 1 || header.holes) unseen(context, left, top, sx * factor, sy * factor, header.scan, arrays.seen);
     const A_per_px = header.pitch_A[1] / sx, shown = Math.min(width, nx * sx);
     draw.scaleBar(context, Math.max(0, left) + 10, Math.min(height, top + ny * sy) - 10, A_per_px, 0.25 * shown, header.pitch_unit);
     if (this.cursor) this.cross(context, left + (this.cursor[1] + 0.5) * sx, top + (this.cursor[0] + 0.5) * sy);
@@ -173,7 +173,7 @@ export class ImagePanel {
     const inverse = header.pitch_unit === "1/A", at = (i, n, pitch) => inverse ? `${draw.number((i - (n >> 1)) * pitch)} 1/Å` : header.pitch_unit === "px" ? String(i) : draw.length(i * pitch);
     const where = `y ${at(row, ny, header.pitch_A[0])}, x ${at(column, nx, header.pitch_A[1])}`;
     const seen = draw.bit(this.message.arrays.seen, Math.floor(row / factor) * header.scan[1] + Math.floor(column / factor));
-    if (!seen) return this.told(`${where}: not scanned yet`);
+    if (!seen) return this.told(`${where}: ${header.holes && header.reached >= 1 ? "no value" : "not scanned yet"}`);
     const value = draw.level(image, row * nx + column);
     const sigma = header.sigma === "poisson" ? Math.sqrt(Math.max(0, value)) : header.sigma;
     const digits = (v) => header.sigma === "poisson" ? v.toFixed(0) : sigma > 0 ? v.toFixed(clamp(1 - Math.floor(Math.log10(sigma)), 0, 8)) : draw.number(v, 4);
