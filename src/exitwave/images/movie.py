@@ -1,6 +1,8 @@
 """One call from a noisy movie to a denoised one: fitted in a pass or two, applied frame by frame as it is read."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from math import prod
 from typing import Any, Literal
 
@@ -12,6 +14,7 @@ from exitwave.core.seeds import DEFAULT_SEED
 from exitwave.data import ItemSource
 from exitwave.images.denoising.blind import BlindNet, BlindOptions, Loss, denoised_blind, fit_blind
 from exitwave.images.denoising.checks import Looked, looked_at
+from exitwave.images.denoising.covariance import tiles_of
 from exitwave.images.denoising.layers import EvenFilter
 from exitwave.images.denoising.linear import LinearFilter, LinearOptions, covariances_of, filter_of, filtered_frames, frame_count, read_frames
 from exitwave.images.denoising.lowpass import LowPass, low_pass
@@ -23,6 +26,8 @@ METHODS = ("linear", "blind")
 SAMPLE_PX = 4_000_000  # pixels that scores and the low-pass are taken from
 BLOCK_BYTES = 32 * 2**20
 FANO_FAR = 0.1
+FANO_LOW = 0.01  # below 1: signal never lowers it
+JUMP = 0.05  # share of the mean by which frames may differ from the next
 SURE = 6.0  # standard errors that no movie shows by chance
 
 
@@ -129,7 +134,8 @@ class Denoised:
     """A denoised movie: frames to read, what made them, and how good it is as far as the movie can tell.
 
     `score`: mean squared error in counts^2 without the low-pass (`exitwave.images.score`), `fano` the variance over the mean of the noise, `residual`
-    what the residual still holds, from `scored` frames; `gain_dB` the error of the noisy frames over that score; `strongest` (frame, y, x,
+    what the residual still holds, from `scored` frames; `gain_dB` the error of the noisy frames over that score, or over what it is below with two
+    standard errors where it is not clearly above zero: then the gain is at least that; `strongest` (frame, y, x,
     standard errors) what is most clearly `lost`; `warnings` are sentences. The score of the very frames that a fit saw is a little low (a twentieth
     of it for twelve frames of 256 x 256).
     """
@@ -162,20 +168,46 @@ def denoise(movie: ItemSource, options: DenoiseOptions | None = None, *, denoise
         raise InputError("a movie has frames (n, y, x), at least two", got=f"shape {movie.shape}",
                          remedy="a single image has no neighbours in time" if movie.item_axes == 2 and prod(movie.shape[:-2]) == 1 else "")
     looked = looked_at(movie, memory_bytes)
-    first, sample = _sample(movie, memory_bytes)
-    fano = None
+    first, skip, sample = _sample(movie, memory_bytes, options.time if denoiser is None else denoiser.time)
     if denoiser is None:
-        fano = noise_variance(covariances_of(sample, options.linear)) / max(looked.mean, 1e-300)
         denoiser = fitted(movie, options, sample, memory_bytes)
-    clean = list(denoiser.blind(sample))
-    gain = fano if fano is not None and (not looked.counts or abs(fano - 1) > FANO_FAR) else 1.0
-    found = score(zip(clean, sample, strict=True), gain)
-    residual = whiteness(zip(clean, sample, strict=True))
-    strongest = _strongest(clean, sample, gain, first)
-    better = 10 * np.log10(gain * looked.mean / max(found.value, found.sigma, 1e-300))
+    elif options.lowpass and denoiser.lowpass is None:
+        denoiser = replace(denoiser, lowpass=low_pass(sample, denoiser.blind, options.seed))
+    fano = _fano(sample, denoiser)
+    inner = slice(skip[0], len(sample) - skip[1])
+    clean, noisy = list(islice(denoiser.blind(sample), inner.start, inner.stop)), sample[inner]
+    gain, doubt = _gain(fano, looked, sample.size)
+    found = score(zip(clean, noisy, strict=True), gain)
+    found = replace(found, sigma=float(np.hypot(found.sigma, doubt * looked.mean)))
+    residual = whiteness(zip(clean, noisy, strict=True))
+    strongest = _strongest(clean, noisy, gain, first)
+    below = found.value if found.value >= 2 * found.sigma else max(found.value, 0.0) + 2 * found.sigma
+    better = 10 * np.log10(gain * looked.mean / max(below, 1e-300))
     return Denoised(frames=DenoisedFrames(source=movie, denoiser=denoiser), denoiser=denoiser, looked=looked, score=found, fano=fano,
-                    residual=residual, scored=len(sample), gain_dB=float(better), strongest=strongest,
+                    residual=residual, scored=len(noisy), gain_dB=float(better), strongest=strongest,
                     warnings=_warnings(looked, fano, residual, found.value, gain * looked.mean, strongest))
+
+
+def _fano(sample: np.ndarray, denoiser: Denoiser) -> float | None:
+    """Variance over mean of the noise of these very frames, whoever fitted the denoiser; None where frames are too small to tell."""
+    network = denoiser.network
+    linear = network if isinstance(network, LinearFilter) else network.linear
+    space = min(linear.space, (min(tiles_of((sample.shape[1], sample.shape[2]), 0).shape) - 1) // 2)
+    if space <= linear.exclude:
+        return None
+    found = covariances_of(sample, LinearOptions(time=linear.time, space=space, exclude=linear.exclude))
+    return noise_variance(found, linear.exclude) / max(found.mean, 1e-300)
+
+
+def _gain(fano: float | None, looked: Looked, pixels: int) -> tuple[float, float]:
+    """The noise's variance over its mean that the score takes, and what it is unsure by. Signal at most frequencies makes the measured one too
+    large, never too small: counts a little above 1 are taken for electrons, with the rest as doubt."""
+    if fano is None:
+        return 1.0, 0.0 if looked.counts else 1.0
+    chance = abs(fano) * float(np.sqrt((6.3 + abs(fano) / max(looked.mean, 1e-300)) / pixels))  # of a median of powers
+    if looked.counts and 1 - max(FANO_LOW, 4 * chance) < fano <= 1 + FANO_FAR:
+        return 1.0, fano - 1 if fano - 1 > max(FANO_LOW, 4 * chance) else 0.0
+    return max(fano, 1e-12), chance
 
 
 def fitted(movie: ItemSource, options: DenoiseOptions, sample: np.ndarray, memory_bytes: int | None) -> Denoiser:
@@ -205,12 +237,15 @@ def _strongest(clean: list[np.ndarray], noisy: np.ndarray, gain: float, first: i
     return best
 
 
-def _sample(movie: ItemSource, memory_bytes: int | None) -> tuple[int, np.ndarray]:
-    """Frames from the middle of the movie, and the number of the first."""
+def _sample(movie: ItemSource, memory_bytes: int | None, time: int) -> tuple[int, tuple[int, int], np.ndarray]:
+    """Frames from the middle of the movie with those beside them that a denoiser looks at: the number of the first to be scored, how many come
+    before the first and after the last of these, and all of them."""
     count, pixels = frame_count(movie), prod(movie.shape[-2:])
-    most = max(5, min(SAMPLE_PX, (memory_bytes or 2**30) // 60) // pixels)
+    most = max(2, min(SAMPLE_PX, (memory_bytes or 2**30) // 60) // pixels)
     first = max(0, (count - most) // 2)
-    return first, read_frames(movie, first, min(count, first + most))
+    last = min(count, first + most)
+    start, stop = max(0, first - time), min(count, last + time)
+    return first, (first - start, stop - last), read_frames(movie, start, stop)
 
 
 def _warnings(looked: Looked, fano: float | None, residual: Whiteness, found_error: float, noise: float,
@@ -228,6 +263,9 @@ def _warnings(looked: Looked, fano: float | None, residual: Whiteness, found_err
     frame, y, x, sigma = strongest
     if abs(sigma) > SURE:
         found.append(f"frame {frame} holds something at ({y}, {x}) that denoising leaves out ({sigma:+.1f} standard errors): look at the counts")
+    if looked.jump > JUMP:
+        found.append(f"the mean changes by {looked.jump:.0%} from frame {looked.jump_at - 1} to {looked.jump_at}: a frame's mean is taken from those "
+                     "beside it, so frames near there come out too bright or too dark; denoise the parts apart or leave such frames out")
     if looked.repeated:
         found.append(f"{looked.repeated} frames repeat the one before: repeated frames share their noise, leave them out")
     return tuple(found)
@@ -253,8 +291,16 @@ def denoiser_of(arrays: Mapping[str, Any]) -> Denoiser:
     Raises:
         InputError: arrays of something else.
     """
-    if arrays.get("kind") != "movie denoiser":
+    if arrays.get("kind") != "movie denoiser" or arrays.get("method") not in METHODS:
         raise InputError("this is no denoiser of movies", expected="what exitwave denoise --save-model wrote")
+    try:
+        made = _rebuilt(arrays)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError("this denoiser of movies is damaged", got=f"{error}", remedy="fit it again") from error
+    return made
+
+
+def _rebuilt(arrays: Mapping[str, Any]) -> Denoiser:
     lowpass = LowPass(q_px=np.asarray(arrays["lowpass_q_px"]), gain=np.asarray(arrays["lowpass_gain"])) if "lowpass_gain" in arrays else None
     linear = LinearFilter(taps=np.asarray(arrays["taps"]), exclude=int(arrays["exclude"]))
     if arrays["method"] == "linear":

@@ -27,6 +27,7 @@ U_A2 = {78: 0.005, 79: 0.008, 58: 0.005, 8: 0.008, 6: 0.01}
 FCC = ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5))  # of the cell a / sqrt 2, a, a / sqrt 2 along [1-10], [001], [110]
 OXYGEN = ((0.5, 0.25, 0.0), (0.5, 0.75, 0.0), (0.0, 0.25, 0.5), (0.0, 0.75, 0.5))
 BAND = 2 / 3
+MOST_E = 1e8  # counts fit 32 bits
 WALK_STREAM, FILM_STREAM, COUNT_STREAM = 21, 22, 23
 
 
@@ -59,8 +60,10 @@ class MovieRecipe:
     def __post_init__(self) -> None:
         if self.frames < 2 or min(self.shape) < 16:
             raise InputError("a movie has at least two frames of 16 x 16 pixels", got=f"{self.frames} of {self.shape}")
-        if not 0 < self.dose_e < float("inf") or not 0 < self.pixel_A < float("inf"):
-            raise InputError("dose and pixel are positive", got=f"{self.dose_e} e, {self.pixel_A} A")
+        if not 0 < self.dose_e <= MOST_E or not 0 < self.pixel_A < float("inf"):
+            raise InputError("dose and pixel are positive", expected=f"at most {MOST_E:g} electrons", got=f"{self.dose_e} e, {self.pixel_A} A")
+        if not all(abs(step) <= min(self.shape) for step in self.drift_px):
+            raise InputError("drift is at most a frame's width in a frame", got=self.drift_px)
         if 2.4 * self.radius_A > self.pixel_A * min(self.shape):
             raise InputError("the particle does not fit the frame", expected=f"a radius of at most {self.pixel_A * min(self.shape) / 2.4:.3g} A",
                              got=self.radius_A)
@@ -104,7 +107,8 @@ def simulate_movie(recipe: MovieRecipe) -> Movie:
         moved = torch.fft.ifft2(torch.fft.fft2(images[one].to(torch.float64)) * ramp).real
         cut = moved[edge[0] : edge[0] + recipe.shape[0], edge[1] : edge[1] + recipe.shape[1]]
         mean[i] = np.clip(cut.numpy(), 0, None) * recipe.dose_e
-    counts = np.stack([generator_at(recipe.seed, i, COUNT_STREAM).poisson(frame) for i, frame in enumerate(mean)]).astype(np.uint16)
+    counts = np.stack([generator_at(recipe.seed, i, COUNT_STREAM).poisson(frame) for i, frame in enumerate(mean)])
+    counts = counts.astype(np.uint16 if counts.max() <= 0xFFFF else np.uint32)
     return Movie(mean=mean, counts=counts, place_px=place, event_px=_event(recipe, grid, place, edge), recipe=recipe)
 
 

@@ -22,6 +22,12 @@ def test_a_good_movie() -> None:
     assert looked_at(np.concatenate([GOOD, GOOD[-1:]])).repeated == 1
 
 
+def test_a_mean_that_changes_is_found_and_chance_is_not() -> None:
+    assert looked_at(GOOD).jump == 0
+    found = looked_at(np.random.default_rng(0).poisson(2.0 * np.array([1, 1, 1.5, 1.5])[:, None, None], (4, 41, 43)))
+    assert (round(found.jump, 1), found.jump_at) == (0.3, 2)
+
+
 @pytest.mark.parametrize(("movie", "words"), [
     (changed(np.nan), "frame 2 holds NaN"),
     (changed(np.inf), "frame 2 holds infinity"),

@@ -2,11 +2,24 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import shift
+from scipy.ndimage import convolve, shift
 
 from exitwave.core import InputError
 from exitwave.data import ArrayFrames, ItemSource
-from exitwave.images import DenoiseOptions, ShiftedFrames, denoise, denoiser_arrays, denoiser_of, drift_of, range_psnr_dB
+from exitwave.images import (
+    BlindNet,
+    DenoiseOptions,
+    Denoiser,
+    LinearFilter,
+    ShiftedFrames,
+    denoise,
+    denoiser_arrays,
+    denoiser_of,
+    drift_of,
+    range_psnr_dB,
+    score,
+)
+from exitwave.images.denoising.layers import EvenFilter
 from exitwave.images.movie import check_method
 from exitwave.io.signals import Regrouped
 from tests.unit.images.movies import counted, lattice
@@ -46,6 +59,73 @@ def test_counts_that_are_no_electrons_are_noticed() -> None:
     assert len(made.warnings) == 2 and "no whole numbers" in made.warnings[0] and "not Poisson" in made.warnings[1]
     error = float(np.mean((made.frames.read(0, 9) - 3.7 * TRUTH) ** 2))
     assert abs(made.score.value - error) < 5 * made.score.sigma
+
+
+def test_a_kept_model_scores_by_the_noise_of_the_movie_at_hand() -> None:
+    made = denoise(source((3.7 * NOISY).astype(np.float32)), denoiser=denoise(source(NOISY), SMALL).denoiser)
+    error = float(np.mean((made.frames.read(0, 9) - 3.7 * TRUTH) ** 2))
+    assert abs(made.score.value - error) < 5 * made.score.sigma
+    assert any("not Poisson" in sentence for sentence in made.warnings)
+
+
+def test_a_little_less_than_poisson_is_taken_into_account() -> None:
+    """Sixteen chances of a count in each pixel: the noise of a camera that misses electrons which arrive together."""
+    drawn = np.random.default_rng(1).binomial(16, TRUTH / 16).astype(np.uint16)
+    made = denoise(source(drawn), SMALL)
+    error = float(np.mean((made.frames.read(0, 9) - TRUTH) ** 2))
+    assert abs(made.score.value - error) < 3 * made.score.sigma
+    assert made.fano == pytest.approx(float(((drawn - TRUTH) ** 2).mean() / TRUTH.mean()), rel=0.03)
+
+
+def test_noise_that_neighbours_share_is_scored_where_they_are_excluded() -> None:
+    spread = np.array([1.0, 2.0, 1.0])[:, None] * np.array([1.0, 2.0, 1.0]) / 16
+    noisy, truth = (np.array([convolve(frame.astype(float), spread) for frame in movie]) for movie in (NOISY, TRUTH))
+    made = denoise(source(noisy), DenoiseOptions(time=1, space=4, exclude=2))
+    error = float(np.mean((made.frames.read(0, 9) - truth) ** 2))
+    assert made.fano == pytest.approx(float(((noisy - truth) ** 2).mean() / truth.mean()), rel=0.05)
+    assert abs(made.score.value - error) < 5 * made.score.sigma
+
+
+def test_the_score_is_that_of_the_frames_that_are_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two frames are scored; the ends of the sample have neighbours that are read with it."""
+    monkeypatch.setattr("exitwave.images.movie.SAMPLE_PX", 2 * NOISY[0].size)
+    made = denoise(source(NOISY), SMALL)
+    assert made.scored == 2
+    clean = made.frames.read(3, 5)
+    assert made.score.value == pytest.approx(score(zip(clean, NOISY[3:5], strict=True)).value, rel=1e-6)
+
+
+def test_a_model_goes_with_frames_of_any_size_and_gets_a_low_pass() -> None:
+    kept = denoise(source(NOISY), SMALL).denoiser
+    for shape in ((2, 40, 33), (3, 1, 40), (2, 40, 1), (3, 9, 11)):
+        counts = np.random.default_rng(2).poisson(2.0, shape).astype(np.uint8)
+        assert np.isfinite(denoise(source(counts), denoiser=kept).frames.read(0, shape[0])).all()
+    assert denoise(source(NOISY), small("linear", lowpass=True), denoiser=kept).denoiser.lowpass is not None
+
+
+def test_damaged_models_are_refused() -> None:
+    linear, step = denoise(source(NOISY), SMALL).denoiser.network, 2
+    assert isinstance(linear, LinearFilter)
+    uneven = LinearFilter(taps=np.zeros_like(linear.taps))
+    even = (EvenFilter(taps=np.ones((3, 3), np.float32), step=step),)
+    head = (np.ones((4, 5), np.float32), np.ones((1, 4), np.float32))
+    net = BlindNet(linear=linear, uneven=uneven, even=even, mix=np.ones(3), head=head, scale=np.ones(5))
+    good = denoiser_arrays(Denoiser(network=net))
+    assert denoiser_of(good).method == "blind"
+    for name in set(good) - {"head_0", "head_1"}:
+        with pytest.raises(InputError):
+            denoiser_of({key: value for key, value in good.items() if key != name})
+    sees = linear.taps.copy()
+    sees[..., 1, 4, 4] = 0.1
+    for change in ({"taps": sees}, {"taps": linear.taps[..., :-1]}, {"mix": np.ones(2)}, {"head_0": np.ones((4, 4))}, {"mix": np.full(3, np.nan)},
+                   {"even_steps": np.array([3])}, {"scale": np.zeros(5)}, {"method": "other"}, {"exclude": "x"}):
+        with pytest.raises(InputError):
+            denoiser_of({**good, **change})
+
+
+def test_a_mean_that_jumps_is_said() -> None:
+    jumping = counted(TRUTH * np.where(np.arange(9) > 5, 3.0, 1.0)[:, None, None])
+    assert any("the mean changes by 6" in sentence and "5 to 6" in sentence for sentence in denoise(source(jumping), SMALL).warnings)
 
 
 def test_shared_noise_and_repeated_frames_are_noticed() -> None:

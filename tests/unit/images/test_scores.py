@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from exitwave.core import InputError
-from exitwave.images import paired_difference, range_psnr_dB, score, whiteness
+from exitwave.images import lost, paired_difference, range_psnr_dB, score, whiteness
 
 RNG = np.random.default_rng(8)
 MEAN = 1.3 + 0.5 * np.sin(0.13 * np.arange(97))[:, None] * np.cos(0.21 * np.arange(110))
@@ -55,3 +55,13 @@ def test_psnr_takes_the_range_of_the_truth() -> None:
         score([(MEAN, MEAN[1:])])
     with pytest.raises(InputError, match="no frames"):
         score([])
+
+
+@pytest.mark.parametrize("dose", [0.01, 0.1, 2.0])
+def test_what_is_left_out_is_no_false_alarm_at_low_dose(dose: float) -> None:
+    """Flat frames and their own counts: of 2 million pixels none stands out, and the spread is one standard error."""
+    found = np.array([lost(np.full((700, 690), dose), RNG.poisson(dose, (700, 690))) for _ in range(4)])
+    assert np.abs(found).max() < 6
+    assert 0.8 < found.std() < 1.2
+    with_gain = lost(np.full((97, 110), 3.5 * dose), 3.5 * RNG.poisson(dose, (97, 110)), noise_gain=3.5)
+    assert 0.7 < with_gain.std() < 1.3

@@ -56,6 +56,23 @@ class BlindNet:
     head: tuple[np.ndarray, ...]
     scale: np.ndarray
 
+    def __post_init__(self) -> None:
+        size, step = 4 + len(self.even), 2 * (self.linear.exclude + 1)
+        heads = [layer.shape for layer in self.head]
+        fits = not heads or (len(heads) > 1 and all(len(h) == 2 for h in heads) and [h[1] for h in heads] == [size, *(h[0] for h in heads[:-1])]
+                             and heads[-1][0] == 1)
+        same = self.linear.taps.shape == self.uneven.taps.shape and self.linear.exclude == self.uneven.exclude
+        if not (same and self.mix.shape == (size - 2,) and self.scale.shape == (size,) and fits):
+            raise InputError("the parts of this network do not fit together", expected=f"{size - 2} amounts, {size} scales, layers from {size} to 1",
+                             got=f"mix {self.mix.shape}, scale {self.scale.shape}, head {heads}")
+        squares = all(even.taps.ndim == 2 and even.taps.shape[0] == even.taps.shape[1] and even.taps.shape[0] % 2 for even in self.even)
+        if not squares or any(even.step % step or even.step < 1 for even in self.even):
+            raise InputError("even filters step over what an uneven one looked at", expected=f"multiples of {step}, odd squares of taps",
+                             got=[(even.step, even.taps.shape) for even in self.even])
+        parts = (self.mix, self.scale, *self.head, *(even.taps for even in self.even))
+        if not all(np.isfinite(part).all() for part in parts) or not self.scale.all():
+            raise InputError("weights of a network are finite numbers", remedy="fit it again")
+
     @property
     def weights(self) -> int:
         """How many numbers it has."""

@@ -63,6 +63,11 @@ class LinearFilter:
         shape = self.taps.shape
         if self.taps.ndim != 5 or shape[0] != shape[1] or shape[2] != 2 * shape[0] - 1 or shape[3] != shape[4] or not shape[3] % 2:
             raise InputError("taps of a filter", expected="(T + 1, T + 1, 2 T + 1, 2 S + 1, 2 S + 1)", got=shape)
+        t, s, e = self.time, self.space, self.exclude
+        if not 0 <= e < s or not np.isfinite(self.taps).all():
+            raise InputError("taps of a filter are finite and its blind spot lies within its reach", got=f"exclude {e}, {shape}")
+        if self.taps[:, :, t, s - e : s + e + 1, s - e : s + e + 1].any():
+            raise InputError("this filter sees the pixel that it estimates", expected=f"zeros within {e} pixels of the middle")
 
     @property
     def time(self) -> int:

@@ -10,6 +10,7 @@ STEPS = (1, 3)  # of conjugate gradients: the matched filter, and what is nearly
 LONG = (1, 3, 10, 32)  # for the covariance as measured: where signal is strong
 SHRINKS = (("keep", 3.0), ("take", 2.0), ("take", 5.0))  # what is done to coefficients of the covariance, threshold in standard errors
 SECOND_STEPS = (1, 2, 4, 8)
+LEAST_ABSOLUTE = 30  # rounds of reweighting
 RIDGE = 1e-3
 
 
@@ -83,14 +84,26 @@ def expected_error(taps: np.ndarray, found: Covariances) -> float:
     return float(whole[centre] - 2 * (w * r.inner).sum() + (w * r.times(w[None])[0]).sum())
 
 
-def noise_variance(found: Covariances) -> float:
+def noise_variance(found: Covariances, exclude: int = 0) -> float:
     """The variance of the noise, in counts^2: what of R(0) does not carry on to other pixels. Its power is taken as that of the middle (median) of
-    all frequencies in space and time, so more than half of these must hold no signal."""
+    all frequencies in space and time, so more than half of these must hold no signal.
+
+    Noise that neighbours within `exclude` pixels share has a power that depends on frequency: a sum of cosines is fitted by least absolute
+    deviations, which for one constant is the median.
+    """
     whole = found.whole
-    centre = tuple(n // 2 for n in whole.shape)
-    without = whole.copy()
-    without[centre] = 0
-    return float(whole[centre] + np.median(np.fft.fftn(_cornered(without)).real))
+    t, y, x = (n // 2 for n in whole.shape)
+    power = np.fft.fftn(_cornered(whole)).real
+    steps = [(i, j) for i in range(exclude + 1) for j in range(-exclude, exclude + 1) if i > 0 or j >= 0]
+    qy, qx = (2 * np.pi * np.fft.fftfreq(n) for n in whole.shape[1:])
+    waves = np.stack([np.cos(i * qy[:, None] + j * qx) for i, j in steps], -1).reshape(-1, len(steps))
+    amounts = np.zeros(len(steps))
+    amounts[0] = np.median(power)
+    flat, least = power.reshape(len(power), -1), 1e-6 * max(abs(whole[t, y, x]), 1e-300)
+    for _ in range(LEAST_ABSOLUTE if exclude else 0):
+        weights = 1 / np.maximum(np.abs(flat - waves @ amounts), least)
+        amounts = np.linalg.lstsq((waves * weights.sum(0)[:, None]).T @ waves, waves.T @ (weights * flat).sum(0), rcond=None)[0]
+    return float(amounts[0])
 
 
 def _shrunken(r: np.ndarray, pairs: np.ndarray, window: Window) -> list[np.ndarray]:
