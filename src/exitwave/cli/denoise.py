@@ -14,7 +14,7 @@ from exitwave.cli.session import emit, peak_bytes, progress
 from exitwave.cli.told import Making, command_line, made_from
 from exitwave.core import InputError, record
 from exitwave.data import Axis, ItemSource, Signal
-from exitwave.images import Denoised, DenoiseOptions, Denoiser, Drift, ShiftedFrames, denoise, denoiser_arrays, denoiser_of, drift_of
+from exitwave.images import Denoised, DenoiseOptions, Denoiser, Drift, ShiftedFrames, denoise, denoiser_arrays, denoiser_of, movie_drift
 from exitwave.io import Plane, open_signal, read_result, write_result
 from exitwave.io.convert import convert
 from exitwave.io.writers.registry import writer_for
@@ -132,8 +132,7 @@ def _denoised(signal: Signal, asked: DenoiseAsked, budget: int) -> Made:
     drift, frames = None, movie.frames
     made: ItemSource = frames
     if asked.align:
-        step = max(1, min(frames.natural_chunk, budget // (32 * int(np.prod(frames.shape[1:])))))
-        drift = drift_of(image for at in range(0, frames.shape[0], step) for image in frames.read(at, min(frames.shape[0], at + step)))
+        drift = movie_drift(signal.frames, budget)
         made = ShiftedFrames(source=frames, drift=drift)
     known = all(axis.unit == "A" and axis.scale for axis in signal.axes[1:])
     pitch = (float(signal.axes[1].scale or 0), float(signal.axes[2].scale or 0)) if known else None

@@ -1,4 +1,4 @@
-"""Drift of a movie: shifts between frames found on denoised frames, added up robustly, and undone once at the end."""
+"""Drift of a movie: shifts between frames as measured, added up robustly, and undone once at the end."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from exitwave.core import InputError, record
 from exitwave.data import ItemSource
+from exitwave.images.denoising.linear import movie_chunks
 from exitwave.signal import edge_taper
 
 SPANS = (1, 2, 4, 8)  # frames between which shifts are measured
@@ -28,13 +29,17 @@ class Drift:
 
 
 def drift_of(frames: Iterable[np.ndarray], largest_px: float | None = None) -> Drift:
-    """The drift of denoised frames (y, x), by phase correlation of frames 1, 2, 4 and 8 apart.
+    """The drift of frames (y, x) as measured, by cross-correlation of frames 1, 2, 4 and 8 apart.
 
-    Each pair gives the maximum of the inverse transform of A* B / |A B|^(1/2) below a quarter cycle a pixel, Fourier-interpolated to a two-hundredth
+    The noise of two frames is independent, so it scatters their shift but does not pull it. Denoised frames are no input: each holds its neighbours'
+    signal and noise, and gives the mean drift where the true one is irregular.
+
+    Each pair gives the maximum of the inverse transform of A* B below a quarter cycle a pixel, Fourier-interpolated to a two-hundredth
     of a pixel on the part that both show; positions follow by least squares with weights that leave out shifts that disagree (Geman and
     McClure), so that errors do not add up frame after frame and a few bad frames do no harm. `largest_px`: the largest shift between
     neighbouring frames that is looked for (default: an eighth of the frame). Limits: a crystal that fills the frame looks the same a lattice
-    vector further; one shift for the whole frame. Kuglin & Hines (1975); for STEM series Savitzky et al., Ultramicroscopy 191 (2018) 56,
+    vector further; one shift for the whole frame; a pattern of the detector that is in every frame stays where it is and pulls toward no
+    drift. For STEM series Savitzky et al., Ultramicroscopy 191 (2018) 56,
     doi 10.1016/j.ultramic.2018.04.008.
 
     Raises:
@@ -56,6 +61,16 @@ def drift_of(frames: Iterable[np.ndarray], largest_px: float | None = None) -> D
     return _positions(n, pairs)
 
 
+def movie_drift(movie: ItemSource, memory_bytes: int | None = None, largest_px: float | None = None) -> Drift:
+    """`drift_of` the frames of a movie (n, y, x), read a block at a time.
+
+    Raises:
+        InputError: as `drift_of`.
+        MemoryBudgetError: one frame does not fit.
+    """
+    return drift_of((frame for chunk in movie_chunks(movie, memory_bytes) for frame in chunk.frames), largest_px)
+
+
 def _shift(a: Tensor, b: Tensor, bound: float) -> tuple[float, float]:
     """How far b lies from a, (y, x) in pixels: to a pixel on the whole frame, the rest on what both show, where no window pulls toward zero."""
     dy, dx = (round(step) for step in _peak(a, b, bound))
@@ -70,8 +85,7 @@ def _peak(a: Tensor, b: Tensor, bound: float) -> tuple[float, float]:
     taper = edge_taper((ny, nx), 0.2)
     fa, fb = (torch.fft.fft2((image - image.mean()) * taper) for image in (a, b))
     qy, qx = torch.fft.fftfreq(ny, dtype=torch.float64)[:, None], torch.fft.fftfreq(nx, dtype=torch.float64)[None]
-    cross = fb * fa.conj()
-    cross = cross / torch.clamp(torch.sqrt(cross.abs()), min=1e-30) * torch.clamp(1 - (qy**2 + qx**2) / BAND_PX**2, min=0)
+    cross = fb * fa.conj() * torch.clamp(1 - (qy**2 + qx**2) / BAND_PX**2, min=0)
     found = torch.fft.ifft2(cross).real
     y, x = (torch.fft.fftfreq(n, 1 / n, dtype=torch.float64) for n in (ny, nx))
     near = torch.where((y[:, None] ** 2 + x[None] ** 2) <= bound**2, found, torch.full_like(found, -torch.inf))

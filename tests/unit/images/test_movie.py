@@ -16,6 +16,7 @@ from exitwave.images import (
     denoiser_arrays,
     denoiser_of,
     drift_of,
+    movie_drift,
     range_psnr_dB,
     score,
 )
@@ -173,3 +174,17 @@ def test_drift_is_found_and_undone() -> None:
     assert np.abs(frames[3:11] - field)[:, 20:-20, 20:-20].max() > 0.8
     with pytest.raises(InputError, match="two frames"):
         drift_of(frames[:1])
+
+
+def test_an_irregular_drift_is_that_of_the_counts_and_not_smoothed() -> None:
+    """Denoised frames hold their neighbours and give the mean drift; the counts themselves give the steps."""
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[0:112, 0:124]
+    places = zip(rng.uniform(0, 112, 70), rng.uniform(0, 124, 70), strict=True)
+    field = 0.2 + 2 * sum(np.exp(-((y - a) ** 2 + (x - b) ** 2) / 12) for a, b in places)
+    walk = np.vstack([[0, 0], np.cumsum(rng.normal(0, 1.2, (7, 2)), 0)])
+    movie = counted(np.clip([shift(field, step, order=3, mode="nearest") for step in walk], 0, None))
+    found = movie_drift(source(movie))
+    assert np.abs(np.diff(found.shift_px - walk, axis=0)).max() < 0.3
+    denoised = denoise(source(movie), SMALL).frames.read(0, 8)
+    assert np.abs(np.diff(drift_of(denoised).shift_px - walk, axis=0)).max() > 0.6

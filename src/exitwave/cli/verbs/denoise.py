@@ -29,7 +29,7 @@ file_options = together(
 @click.option("--output", "-o", required=True, type=click.Path(), help="The denoised movie: .h5 (NeXus), .zarr, .tif, .mrc, .hspy, float32.")
 @click.option("--png", type=Output("picture"), help="A frame before and after.")
 @how_options
-@click.option("--align", is_flag=True, help="Also undo the drift, found on the denoised frames.")
+@click.option("--align", is_flag=True, help="Also undo the drift, found on the frames as measured.")
 @click.option("--model", type=click.Path(), help="Apply a denoiser that --save-model wrote; nothing is fitted.")
 @click.option("--save-model", "save_model", type=Output("result"), help="Keep the denoiser, with its recipe, for other movies.")
 @file_options
