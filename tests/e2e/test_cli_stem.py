@@ -9,8 +9,10 @@ from ase import Atoms
 from ase.io import write
 
 from exitwave.cli.main import run
+from exitwave.cli.simulate_stem import notes
 from exitwave.io import open as open_scan
 from exitwave.io import read_result
+from exitwave.simulate.scan_recipe import StemRecipe
 
 FLAGS = ["--energy-eV", "100 kV", "--field-A", "9,7", "--scan-shape", "3,4", "--scan-step-A", "0.9", "--annuli-mrad", "0:8,30:60", "--source-A", "0",
          "--semiangle-mrad", "15", "--set", "segments_mrad=[5,15]", "--slice-A", "1.5", "--thickness-A", "7"]
@@ -64,3 +66,15 @@ def test_one_sentence_on_bad_input(args: list[str], words: str, tmp_path: Path, 
     said = capsys.readouterr().err
     assert words in said and said.count("\n") == 1
     assert not (tmp_path / "x.h5").exists()
+
+
+def test_what_a_user_should_know_first_is_said() -> None:
+    plain = StemRecipe(annuli_mrad=((0.0, 10.0),))
+    assert notes(plain, 3.0, 9) == []
+    (slow,) = notes(plain, 47.0, 900)
+    assert "900 waves" in slow and "47 s" in slow and "--scan-shape" in slow
+    (coarse,) = notes(StemRecipe(annuli_mrad=(), scan_step_A=1.1, source_A=0.5), 3.0, 9)
+    assert "source of 0.5 A" in coarse and "--scan-step-A 1 " in coarse
+    (smeared,) = notes(StemRecipe(), 3.0, 9)
+    assert "25 to 60, 70 to 150" in smeared and "--configurations 8" in smeared
+    assert notes(StemRecipe(configurations=2), 3.0, 9) == []

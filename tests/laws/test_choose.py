@@ -8,7 +8,9 @@ import torch
 from exitwave.core import Beam, Grid, InputError, MemoryBudgetError, aberrations
 from exitwave.core.fft import cis
 from exitwave.matter import displaced, even_slices, structure, tile
-from exitwave.simulate.choose import Probes, _foci, blurred, choose, run, trial_error
+from exitwave.simulate.choose import Probes, _foci, blurred, choose, run, trial_error, trial_positions, unique_positions
+from exitwave.simulate.periods import alike, repeats
+from exitwave.simulate.scan_recipe import StemRecipe, needed_pitch_A, stem_of, step_in_cell_A
 from exitwave.simulate.slabs import in_field, layer, layers
 from exitwave.simulate.stem import Samples
 from exitwave.wave import Annulus, Bucket, raster_scan
@@ -75,7 +77,7 @@ def test_what_cannot_be_done_is_said():
 def test_focal_spread_is_the_mean_over_foci():
     of, optics = field(cells=3, points=72), replace(probes(RING, shape=(1, 2)), focal_spread_A=60.0, aberrations=aberrations({"C10_A": -30.0}))
     plan = choose(of, optics, mode="whole")
-    foci = _foci(of.grid, optics)
+    foci = _foci(optics)
     assert len(foci) >= 3 and sum(w for w, _ in foci) == pytest.approx(1)
     parts = [w * run([of], replace(optics, focal_spread_A=0.0, aberrations=aberrations({"C10_A": -30.0 + f})), plan)[0] for w, f in foci]
     assert torch.allclose(run([of], optics, plan)[0], sum(parts), rtol=1e-5, atol=0)
@@ -88,3 +90,54 @@ def test_a_source_blurs_a_wave_by_its_gaussian():
     damping = torch.exp(torch.tensor(-2 * torch.pi**2 * (1.2 / 12) ** 2, dtype=torch.float64))
     assert torch.allclose(seen, 1 + damping * (wave[60:-60] - 1), rtol=0, atol=1e-9)
     assert torch.allclose(blurred(torch.ones(5, 4, 2), (1.0, 1.0), 3.0), torch.ones(5, 4, 2))
+
+
+def test_trials_stand_where_the_specimen_is():
+    """A lone column at the right of a field that is empty elsewhere: windows are judged there, not in the vacuum where the scan starts."""
+    column = structure([79] * 4, [[17.3, 11.1, 1.0 + 2 * i] for i in range(4)], (24.0, 24.0, 8.0), u_iso_A2=0.006)
+    grid = Grid(shape=(144, 144), pitch_A=(24.0 / 144,) * 2)
+    of, scan = layers(column, grid, BEAM, even_slices(column, 2.0)), raster_scan((12, 13), (1.8, 1.7))
+    fields = {z: in_field(of, layer(of, z)) for z in of.distinct}
+    tried = scan.positions_A[trial_positions(of, fields, scan, range(156))]
+    assert float((tried - torch.tensor([11.1, 17.3])).norm(dim=1).min()) < 1.2
+    assert len(tried) == 4 and tried.std(0).min() > 2 and len(set(tried[:, 1].tolist())) == 4
+
+
+def test_a_window_is_tried_over_the_whole_focal_spread():
+    of, sharp = field(), probes(RING, edge=1.5)
+    fields = {z: in_field(of, layer(of, z)) for z in of.distinct}
+    small, tolerance = Grid(shape=(100, 90), pitch_A=of.grid.pitch_A), 1.0
+    farthest = max(focus for weight, focus in _foci(replace(sharp, focal_spread_A=160.0)) if weight >= 0.01)
+    ends = [replace(sharp, aberrations=aberrations({"C10_A": focus})) for focus in (-farthest, farthest)]
+    alone = [trial_error(of, fields, optics, small, [0, 5], tolerance) for optics in (sharp, *ends)]
+    assert farthest > 160 and max(alone) > 2 * alone[0]
+    assert trial_error(of, fields, replace(sharp, focal_spread_A=160.0), small, [0, 5], tolerance) == pytest.approx(max(alone), rel=0.02)
+
+
+def test_a_probe_wider_than_the_field_is_refused():
+    with pytest.raises(InputError, match="wider than the field") as said:
+        choose(field(), replace(probes(RING), aberrations=aberrations({"C10_A": -900.0})))
+    assert "--field-A 4" in str(said.value)
+
+
+def test_elements_that_share_a_site_repeat_like_any_other():
+    mixed = structure([38, 20, 8], [[0.7, 0.4, 0.5], [0.7, 0.4, 0.5], [2.6, 1.9, 2.1]], (4.0, 4.0, 4.0), occupancy=[0.6, 0.4, 1.0])
+    atoms = tile(mixed, (3, 2, 2))
+    assert repeats(atoms) == (3, 2) and alike(atoms, (atoms.positions_A[:, 2] / 2).long(), 4) == (0, 1, 0, 1)
+    single = replace(atoms, occupancy=torch.where(torch.arange(len(atoms.numbers)) == 7, 0.5, atoms.occupancy))
+    assert repeats(single) == (1, 1)
+
+
+def test_a_default_scan_is_in_step_with_the_crystal_and_lies_on_what_does_not_repeat():
+    recipe = StemRecipe(annuli_mrad=((30.0, 50.0),), thickness_A=8.0, mode="whole")
+    crystal = stem_of(recipe)
+    assert crystal.recipe.step_A == pytest.approx(3.905 / 16) and crystal.choice.positions == 256
+    step = step_in_cell_A((5.475, 3.161), (32, 30))
+    assert 0.2 <= step <= 0.25 and abs(3.161 / step - round(3.161 / step)) < 1e-9
+    particle = stem_of(replace(recipe, specimen="Au-nanoparticle", field_A=(30.0, 34.0), scan_shape=(9, 8)))
+    scan = particle.probes.scan
+    middle = torch.tensor(particle.grid.extent_A, dtype=torch.float64) / 2
+    assert particle.recipe.step_A == 0.25 and torch.allclose(scan.positions_A.mean(0), middle)
+    assert len(unique_positions(layers(particle.structure, particle.grid, particle.beam, particle.dz_A), scan)[0]) == 72
+    corners = replace(recipe, detector_px=(40, 30), detector_mrad=4.0)
+    assert needed_pitch_A(corners) == pytest.approx(needed_pitch_A(recipe) / 2)  # a camera of 160 x 120 mrad reaches 100 mrad in its corners

@@ -21,6 +21,9 @@ from exitwave.io.nxem import Facts, now
 from exitwave.io.provenance import versions
 from exitwave.simulate.scan_recipe import Stem, StemImage, StemRecipe, stem_json, stem_of, stem_run
 
+LONG_S = 10.0  # work that is announced
+THERMAL_MRAD = 40.0  # beyond it thermal diffuse scattering is most of a ring's signal
+
 
 @record
 class Outputs:
@@ -41,11 +44,17 @@ def run(recipe: StemRecipe, outputs: Outputs, *, budget: int, force: bool, as_js
     if outputs.patterns and not recipe.detector_px:
         raise InputError("--patterns needs a pixelated detector", remedy="pass --detector-px 64,64")
     made = stem_of(recipe, budget)
+    recipe = made.recipe
+    expected_s = made.choice.seconds * max(1, recipe.configurations)
+    told = notes(recipe, expected_s, made.choice.positions)
+    for line in told:
+        click.echo(f"note: {line}", err=True)
     with progress("simulating") as tick:
         images, patterns = stem_run(made, budget, tick)
     metrics: dict[str, Any] = {
         "slices": len(made.dz_A), "field_A": list(made.grid.extent_A), "wave_px": list(made.grid.shape), "atoms": len(made.structure.numbers),
         "mode": made.choice.mode, "why": made.choice.why, "window_px": list(made.choice.window.shape), "positions_computed": made.choice.positions,
+        "seconds_expected": expected_s, "notes": told,
         "images": [{"name": i.name, "unit": i.unit, "mean": float(i.image.mean()), "min": float(i.image.min()), "max": float(i.image.max())}
                    for i in images],
     }
@@ -56,14 +65,14 @@ def run(recipe: StemRecipe, outputs: Outputs, *, budget: int, force: bool, as_js
         from exitwave.plot import save
         from exitwave.plot.images import images_figure
 
-        step = (recipe.scan_step_A, recipe.scan_step_A)
+        step = (recipe.step_A, recipe.step_A)
         panels = {i.name.replace("_", " "): (i.image.numpy(), i.unit) for i in images}
         save(images_figure(panels, pitch_A=step, title=f"{Path(recipe.specimen).name}, {recipe.energy_eV / 1e3:g} kV"), outputs.png, force)
     seconds = perf_counter() - started
     named = {"output": outputs.result, "png": outputs.png, "patterns": outputs.patterns}
     if as_json:
         emit({**{name: path and os.path.abspath(path) for name, path in named.items()}, "method": "multislice", "seconds": seconds,
-              "peak_bytes": peak_bytes(), "pitch_A": [recipe.scan_step_A] * 2, "metrics": metrics, "shape": list(recipe.scan_shape),
+              "peak_bytes": peak_bytes(), "pitch_A": [recipe.step_A] * 2, "metrics": metrics, "shape": list(recipe.scan_shape),
               "seed": recipe.seed})
         return
     click.echo(f"{recipe.specimen}: {len(images)} images of {recipe.scan_shape[0]} x {recipe.scan_shape[1]} positions, {len(made.dz_A)} slices")
@@ -73,9 +82,25 @@ def run(recipe: StemRecipe, outputs: Outputs, *, budget: int, force: bool, as_js
     click.echo(f"  written to {', '.join(path for path in named.values() if path)} in {seconds:.1f} s; exitwave info {outputs.result}")
 
 
+def notes(recipe: StemRecipe, expected_s: float, positions: int) -> list[str]:
+    """What a user should know before the work starts."""
+    told = []
+    if expected_s > LONG_S:
+        told.append(f"{positions} waves{f' x {recipe.configurations} configurations' if recipe.configurations else ''} take about "
+                    f"{expected_s:.0f} s here; fewer: --scan-shape, a thinner specimen, detectors that end at a smaller angle")
+    far = [f"{inner:g} to {outer:g}" for inner, outer in recipe.annuli_mrad if outer > THERMAL_MRAD]
+    if far and not recipe.configurations:
+        told.append(f"atoms are smeared, so that rings beyond about {THERMAL_MRAD:g} mrad ({', '.join(far)}) miss the thermal diffuse "
+                    "scattering, most of their signal; for HAADF pass --configurations 8")
+    if recipe.source_A and recipe.step_A > 2 * recipe.source_A:
+        told.append(f"a scan step of {recipe.step_A:.3g} A is too coarse to show the blur of a source of {recipe.source_A:.3g} A; "
+                    f"it needs --scan-step-A {2 * recipe.source_A:.3g} or less")
+    return told
+
+
 def write(recipe: StemRecipe, made: Stem, images: list[StemImage], metrics: Mapping[str, Any], output: str, force: bool) -> None:
     """The images as a result file."""
-    step = (recipe.scan_step_A, recipe.scan_step_A)
+    step = (recipe.step_A, recipe.step_A)
     planes = [Plane(name=i.name, array=i.image.numpy().astype(np.float32), pitch=step, unit=i.unit, title=i.name.replace("_", " ")) for i in images]
     write_result(output, images=planes, recipe={"verb": "simulate stem", **json.loads(stem_json(recipe))}, calibration=_known(recipe),
                  metrics=metrics, provenance=_provenance(recipe), facts=_facts(recipe, made), force=force)
@@ -95,8 +120,8 @@ def _known(recipe: StemRecipe) -> Calibration:
         return Quantity(value=value, source="given")
 
     terms = MappingProxyType({name: told(value) for name, value in aberrations(recipe.aberrations).polar().items()})
-    return Calibration(energy_eV=told(recipe.energy_eV), semiangle_mrad=told(recipe.semiangle_mrad), scan_step_y_A=told(recipe.scan_step_A),
-                       scan_step_x_A=told(recipe.scan_step_A), aberrations=terms)
+    return Calibration(energy_eV=told(recipe.energy_eV), semiangle_mrad=told(recipe.semiangle_mrad), scan_step_y_A=told(recipe.step_A),
+                       scan_step_x_A=told(recipe.step_A), aberrations=terms)
 
 
 def _facts(recipe: StemRecipe, made: Stem) -> Facts:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from math import log2, pi, sqrt
+from math import ceil, log2, pi, sqrt
 from typing import Literal
 
 import numpy as np
@@ -78,9 +78,10 @@ def choose(of: Layers, probes: Probes, *, mode: Mode | None = None, window: tupl
     that thermal motion hides.
 
     Raises:
-        InputError: detectors or windows beyond the field.
+        InputError: a probe that is wider than the field, windows beyond the field.
         MemoryBudgetError: not even a window fits; the sentence says what it takes.
     """
+    _refuse_wide(of.grid, probes)
     whole, found = of.grid, len(unique_positions(of, probes.scan, periodic)[0])
     threads = torch.get_num_threads()
     planes = 8 * len(of.distinct) * whole.shape[0] * whole.shape[1]
@@ -107,7 +108,7 @@ def choose(of: Layers, probes: Probes, *, mode: Mode | None = None, window: tupl
 def cost_s(window: Grid, of: Layers, probes: Probes, threads: int) -> float:
     """Seconds for one position, by the model: points times log2 of them, for every slice and focus."""
     points = window.shape[0] * window.shape[1]
-    return SECONDS_PER_POINT / threads * points * log2(points) * len(of.first) * len(_foci(of.grid, probes))
+    return SECONDS_PER_POINT / threads * points * log2(points) * len(of.first) * len(_foci(probes))
 
 
 def run(configs: Sequence[Layers], probes: Probes, choice: Choice, *, memory_bytes: int = 2**30, periodic: bool = True,
@@ -147,9 +148,8 @@ def unique_positions(of: Layers, scan: Scan, periodic: bool = True) -> tuple[lis
 def _windowed(of: Layers, probes: Probes, full: Choice, tolerance: float, cells: tuple[int, int],
               ready: Mapping[int, Tensor] | None) -> Choice:
     """The smallest window that agrees with the whole field at trial positions, or the whole field."""
-    chosen, _ = unique_positions(of, probes.scan)
-    trials = sorted({chosen[min(len(chosen) * i // TRIALS + i, len(chosen) - 1)] for i in range(TRIALS)})
     fields = _fields(of, ready)
+    trials = trial_positions(of, fields, probes.scan, unique_positions(of, probes.scan)[0])
     signals = whole_signals(of, fields, probes, trials)
     for window in _sizes(of, probes, cells):
         error = trial_error(of, fields, probes, window, trials, tolerance, signals)
@@ -162,39 +162,84 @@ def _windowed(of: Layers, probes: Probes, full: Choice, tolerance: float, cells:
     return replace(full, why=full.why + ": no smaller window agrees with it to the tolerance")
 
 
+def trial_positions(of: Layers, fields: Mapping[int, Tensor], scan: Scan, chosen: Sequence[int]) -> list[int]:
+    """Which of the positions `chosen` to try: one under the strongest scatterer, the rest spread over the scan, on no grid."""
+    places = scan.positions_A.detach().cpu().to(torch.float64)[list(chosen)]
+    pitch, shape = torch.tensor(of.grid.pitch_A, dtype=torch.float64), torch.tensor(of.grid.shape)
+    rows, columns = (torch.round(places / pitch).to(torch.int64) % shape).unbind(1)
+    phase = sum((torch.angle(fields[z][rows, columns]) for z in of.first), torch.zeros(len(places)))
+    low, high = places.amin(0), places.amax(0)
+    # the additive recurrence of the plastic number: any few points of it lie well apart, and on no grid
+    plastic = torch.tensor([0.7548777, 0.5698403], dtype=torch.float64)
+    spots = [low + (high - low) * torch.remainder(0.5 + (i + 1) * plastic, 1.0) for i in range(TRIALS - 1)]
+    found = {int(phase.argmax()), *(int(((places - spot) ** 2).sum(1).argmin()) for spot in spots)}
+    return sorted(chosen[i] for i in found)
+
+
 @torch.no_grad()
-def whole_signals(of: Layers, fields: Mapping[int, Tensor], probes: Probes, trials: Sequence[int]) -> list[Tensor]:
-    """What the integrating detectors see at trial positions by way of the whole field."""
-    alone = _integrating(probes)
-    if not alone.detectors:
-        return []
-    x = _experiment(of, alone, of.grid)
-    return detected([_stacked(of, fields, of.grid, x)], 1, x, 2**40, chosen=trials)
+def whole_signals(of: Layers, fields: Mapping[int, Tensor], probes: Probes, trials: Sequence[int]) -> list[list[Tensor]]:
+    """What the integrating detectors see at trial positions by way of the whole field, for each focus that is tried."""
+    found = []
+    for alone in _integrating(probes):
+        x = _experiment(of, alone, of.grid)
+        found.append(detected([_stacked(of, fields, of.grid, x)], 1, x, 2**40, chosen=trials) if alone.detectors else [])
+    return found
 
 
 @torch.no_grad()
 def trial_error(of: Layers, fields: Mapping[int, Tensor], probes: Probes, window: Grid, trials: Sequence[int], tolerance: float = 1e-3,
-                signals: Sequence[Tensor] | None = None) -> float:
+                signals: Sequence[Sequence[Tensor]] | None = None) -> float:
     """The largest difference between a window and the whole field, in units of the tolerance.
 
     Patterns are compared at the window's frequencies with the same incident wave taken through the whole field, relative to the largest sample of
     the incident pattern; integrating detectors with what the whole field gives by itself (`signals`), relative to their signal, ten times the
-    tolerance allowed. `fields` are the distinct slices in the field.
+    tolerance allowed. `fields` are the distinct slices in the field. Above 1 the first difference that is found is told: a larger one may follow.
+    With a focal spread its mean focus and both ends are tried.
     """
-    alone = _integrating(probes)
-    x = _experiment(of, replace(alone, detectors=(Everything(), *alone.detectors)), window)
-    found = detected([_stacked(of, fields, window, x)], 1, x, 2**40, chosen=trials)
-    patterns = torch.stack([_pattern_of_the_whole(of, fields, x, i) for i in trials])
-    incident = float(torch.fft.fft2(x.illumination.modes, norm="ortho").abs().square().max())
-    errors = [float((found[0] - patterns).abs().max()) / incident / tolerance]
-    for image, truth in zip(found[1:], whole_signals(of, fields, probes, trials) if signals is None else signals, strict=True):
-        size = torch.clamp(truth.abs(), min=max(DIM * float(truth.abs().max()), 1e-30))
-        errors.append(float(((image - truth).abs() / size).max()) / (SCALAR_TOLERANCE * tolerance))
-    return max(errors)
+    largest = 0.0
+    for alone, truths in zip(_integrating(probes), whole_signals(of, fields, probes, trials) if signals is None else signals, strict=True):
+        x = _experiment(of, replace(alone, detectors=(Everything(), *alone.detectors)), window)
+        patterns, *images = detected([_stacked(of, fields, window, x)], 1, x, 2**40, chosen=trials)
+        for image, truth in zip(images, truths, strict=True):
+            size = torch.clamp(truth.abs(), min=max(DIM * float(truth.abs().max()), 1e-30))
+            largest = max(largest, float(((image - truth).abs() / size).max()) / (SCALAR_TOLERANCE * tolerance))
+        incident = float(torch.fft.fft2(x.illumination.modes, norm="ortho").abs().square().max())
+        for pattern, i in zip(patterns, trials, strict=True):
+            if largest > 1:  # the whole field costs far more than the window that it judges
+                return largest
+            largest = max(largest, float((pattern - _pattern_of_the_whole(of, fields, x, i)).abs().max()) / incident / tolerance)
+    return largest
 
 
-def _integrating(probes: Probes) -> Probes:
-    return replace(probes, focal_spread_A=0.0, detectors=tuple(d for d in probes.detectors if not isinstance(d, (Pixels, Samples))))
+def _integrating(probes: Probes) -> list[Probes]:
+    """The detectors that integrate, and single foci in place of their spread: the mean one and both ends."""
+    alone = replace(probes, focal_spread_A=0.0, detectors=tuple(d for d in probes.detectors if not isinstance(d, (Pixels, Samples))))
+    return [replace(alone, aberrations=lens) for lens in _lenses(probes)]
+
+
+def _lenses(probes: Probes) -> list[Aberrations]:
+    """The lens, and with a focal spread those of the farthest foci that carry a hundredth of the beam or more."""
+    foci = [focus for weight, focus in _foci(probes) if weight >= 0.01 and focus]
+    return [probes.aberrations, *(_refocused(probes.aberrations, end) for end in ((min(foci), max(foci)) if foci else ()))]
+
+
+def _widest(probes: Probes) -> Aberrations:
+    """The lens of the focal spread whose probe is the widest."""
+    return max(_lenses(probes), key=lambda lens: probe_diameter_A(lens, probes.beam, _edge_invA(probes)))
+
+
+def _edge_invA(probes: Probes) -> float:
+    return 1e-3 * probes.semiangle_mrad / probes.beam.wavelength_A
+
+
+def _refuse_wide(field: Grid, probes: Probes) -> None:
+    """A probe that meets its own copies beyond the field's borders gives images of many probes at once."""
+    across = probe_diameter_A(_widest(probes), probes.beam, _edge_invA(probes))
+    if across > min(field.extent_A):
+        wanted = ceil(1.25 * across)
+        raise InputError("the probe is wider than the field", expected=f"a field of {across:.3g} A or more along each side",
+                         got=f"{field.extent_A[0]:.3g} x {field.extent_A[1]:.3g} A",
+                         remedy=f"pass --field-A {wanted},{wanted}, a smaller semi-angle, or less defocus")
 
 
 def _pattern_of_the_whole(of: Layers, fields: Mapping[int, Tensor], x: Experiment, position: int) -> Float[Tensor, "y x"]:
@@ -235,8 +280,7 @@ class Everything:
 def _sizes(of: Layers, probes: Probes, cells: tuple[int, int]) -> list[Grid]:
     """Windows from one and a half probes up that save a quarter of the points at least, smallest first: whole cells where a crystal has some,
     because what leaves such a window comes back in step with the crystal."""
-    edge = 1e-3 * probes.semiangle_mrad / probes.beam.wavelength_A
-    least = 1.5 * probe_diameter_A(probes.aberrations, probes.beam, edge)
+    least = 1.5 * probe_diameter_A(_widest(probes), probes.beam, _edge_invA(probes))
     for detector in probes.detectors:
         if isinstance(detector, Pixels):
             least = max(least, 2 * probes.beam.wavelength_A / (1e-3 * detector.pitch_mrad))
@@ -282,7 +326,7 @@ def _stacked(of: Layers, fields: Mapping[int, Tensor], window: Grid, x: Experime
 def _experiment(of: Layers, probes: Probes, window: Grid) -> Experiment:
     """Window, modes and scan as `detected` wants them; the specimen is empty, its slices come apart."""
     nothing = Specimen(grid=of.grid, dz_A=of.dz_A[:1], phase_rad=torch.zeros(1, 1, 1).expand(1, *of.grid.shape), at_beam=of.beam)
-    modes = [sqrt(weight) * _mode(window, probes, _refocused(probes.aberrations, defocus)) for weight, defocus in _foci(of.grid, probes)]
+    modes = [sqrt(weight) * _mode(window, probes, _refocused(probes.aberrations, defocus)) for weight, defocus in _foci(probes)]
     return Experiment(beam=probes.beam, illumination=Illumination(grid=window, modes=torch.stack(modes)), specimen=nothing, transfer=FarField(),
                       detectors=probes.detectors, dose_e=torch.ones(()), scan=probes.scan,
                       tilt_mrad=torch.tensor(probes.tilt_mrad, dtype=torch.float64), band_limit=of.band_limit)
@@ -300,12 +344,11 @@ def _mode(window: Grid, probes: Probes, lens: Aberrations) -> Tensor:
     return torch.fft.ifft2(spectrum, norm="ortho").to(torch.complex64)
 
 
-def _foci(grid: Grid, probes: Probes) -> list[tuple[float, float]]:
+def _foci(probes: Probes) -> list[tuple[float, float]]:
     """Weights and foci in A of the spread: as many as the largest phase in the aperture asks."""
     if not probes.focal_spread_A:
         return [(1.0, 0.0)]
-    edge = 1e-3 * probes.semiangle_mrad / probes.beam.wavelength_A
-    nodes = normal_nodes(pi * probes.beam.wavelength_A * probes.focal_spread_A * edge**2)
+    nodes = normal_nodes(pi * probes.beam.wavelength_A * probes.focal_spread_A * _edge_invA(probes) ** 2)
     return [(weight, x * probes.focal_spread_A) for weight, x in nodes]
 
 

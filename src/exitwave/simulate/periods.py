@@ -22,7 +22,7 @@ def repeats(structure: Structure) -> tuple[int, int]:
         return 1, 1
     kinds, places = _kinds(structure), _wrapped(structure)
     common = gcd(*np.unique(kinds, return_counts=True)[1].tolist())
-    tree = cKDTree(places, boxsize=structure.cell_A)
+    tree = _tree(places, kinds, structure.cell_A)
     found = []
     for axis in (0, 1):
         step = np.zeros(3)
@@ -30,7 +30,7 @@ def repeats(structure: Structure) -> tuple[int, int]:
         for count in sorted((n for n in range(2, common + 1) if common % n == 0), reverse=True):
             step[axis] = structure.cell_A[axis] / count
             some = slice(0, len(places), max(1, len(places) // TRIED))
-            if all(_match(tree, kinds, places[part] + step, kinds[part], structure.cell_A) for part in (some, slice(None))):
+            if all(_match(tree, places[part] + step, kinds[part], structure.cell_A) for part in (some, slice(None))):
                 best = count
                 break
         found.append(best)
@@ -50,13 +50,12 @@ def alike(structure: Structure, index: Int[Tensor, " n"], count: int) -> tuple[i
         who = np.unique(kinds[mine], return_counts=True)
         key = np.concatenate([who[0], who[1]]).tobytes()
         for other in seen.setdefault(key, []):
-            those = of_slice[edges[other] : edges[other + 1]]
-            if not len(mine) or _match(trees[other], kinds[those], places[mine], kinds[mine], structure.cell_A[:2]):
+            if not len(mine) or _match(trees[other], places[mine], kinds[mine], structure.cell_A[:2]):
                 first.append(other)
                 break
         else:
             seen[key].append(s)
-            trees[s] = cKDTree(places[mine], boxsize=structure.cell_A[:2])
+            trees[s] = _tree(places[mine], kinds[mine], structure.cell_A[:2])
             first.append(s)
     return tuple(first)
 
@@ -88,10 +87,14 @@ def _wrapped(structure: Structure) -> np.ndarray:
     return np.where(inside >= sides, 0.0, inside)
 
 
-def _match(tree: cKDTree, kinds: np.ndarray, places: np.ndarray, wanted: np.ndarray, sides: tuple[float, ...]) -> bool:
+def _tree(places: np.ndarray, kinds: np.ndarray, sides: tuple[float, ...]) -> cKDTree:
+    """Atoms by place and kind: elements that share a site (partial occupancy) stand apart along the kind, which does not wrap."""
+    return cKDTree(np.column_stack([places, kinds]), boxsize=(*sides, 0.0))
+
+
+def _match(tree: cKDTree, places: np.ndarray, wanted: np.ndarray, sides: tuple[float, ...]) -> bool:
     """Whether each place holds an atom of the kind that is wanted there."""
     box = np.array(sides)
     inside = np.mod(places, box)
-    distance, nearest = tree.query(np.where(inside >= box, 0.0, inside), distance_upper_bound=SAME_A)
-    here = np.isfinite(distance)
-    return bool(here.all()) and bool((kinds[nearest] == wanted).all())
+    distance, _ = tree.query(np.column_stack([np.where(inside >= box, 0.0, inside), wanted]), distance_upper_bound=SAME_A)
+    return bool(np.isfinite(distance).all())
