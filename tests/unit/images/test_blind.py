@@ -7,7 +7,7 @@ import pytest
 
 from exitwave.core import InputError
 from exitwave.images import LinearFilter, LinearOptions, filtered_frames, paired_difference, range_psnr_dB
-from exitwave.images.denoising.blind import BlindNet, BlindOptions, Trained, denoised_blind, fit_blind, start_net
+from exitwave.images.denoising.blind import BATCH, BlindNet, BlindOptions, Trained, _sampled, denoised_blind, fit_blind, start_net
 from exitwave.images.denoising.layers import EvenFilter
 from exitwave.images.denoising.lowpass import low_pass
 from exitwave.images.denoising.taps import Window
@@ -119,3 +119,14 @@ def test_the_low_pass_takes_noise_and_leaves_the_mean(trained: Trained) -> None:
     assert 0.02 < passed.edge_px < 0.4
     with pytest.raises(InputError, match="whole counts"):
         low_pass(NOISY * 1.5, lambda frames: filtered_frames(frames, linear))
+
+
+@pytest.mark.parametrize("shape", [(300, 290), (90, 900)])
+def test_frames_larger_than_what_it_learns_from_are_cut(shape: tuple[int, int]) -> None:
+    """Memory for learning follows the pixels that were asked for, however large one frame is."""
+    linear = any_net(0).linear
+    frames = np.random.default_rng(0).poisson(1.0, (3, *shape)).astype(np.uint8)
+    sample = _sampled(frames, start_net(linear, linear), BATCH)
+    assert len(sample) == 2
+    assert 0.9 * BATCH < sum(counts.size for _, _, counts in sample) <= BATCH
+    assert all(u.shape[1:] == counts.shape for u, _, counts in sample)

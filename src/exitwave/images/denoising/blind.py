@@ -140,7 +140,7 @@ def start_net(linear: LinearFilter, uneven: LinearFilter, even: tuple[EvenFilter
 def fit_blind(frames: ItemSource | np.ndarray, options: BlindOptions | None = None, memory_bytes: int | None = None) -> Trained:
     """Train the network on a movie (n, y, x): filters in closed form one after the other, then the mix by least squares, then the head.
 
-    The even filters and the head learn from at most `options.pixels` pixels of whole frames spread over the movie; every fourth block of pixels is
+    The even filters and the head learn from at most `options.pixels` pixels of frames spread over the movie; every fourth block of pixels is
     held out of mix and head and decides between them.
 
     Raises:
@@ -166,20 +166,30 @@ Sample = list[tuple[np.ndarray, float, np.ndarray]]
 
 
 def _sampled(frames: ItemSource | np.ndarray, net: BlindNet, pixels: int) -> Sample:
-    """Features, mean and counts of whole frames spread over the movie."""
+    """Features, mean and counts of frames spread over the movie: whole ones, or the middle of two or more where one alone has more pixels."""
     count, (ny, nx) = frame_count(frames), frames.shape[-2:]
+    middle = _middle((ny, nx), pixels // 2)
     wanted = np.unique(np.linspace(0, count - 1, max(2, min(count, pixels // (ny * nx)))).round().astype(int))
     t, kept = net.linear.time, []
     if len(wanted) == count:
-        every = read_frames(frames, 0, count)
+        every = read_frames(frames, 0, count)[middle]
         return [(u, mean, every[i].astype(np.float32)) for i, (u, _, mean) in enumerate(features(every, net))]
     for at in wanted.tolist():
         first = max(0, at - t)
-        near = read_frames(frames, first, min(count, at + t + 1))
+        near = read_frames(frames, first, min(count, at + t + 1))[middle]
         for i, (u, _, mean) in enumerate(features(near, net)):
             if i == at - first:
                 kept.append((u, mean, near[i].astype(np.float32)))
     return kept
+
+
+def _middle(shape: tuple[int, int], pixels: int) -> tuple[slice, slice, slice]:
+    """The middle of frames (n, y, x) that has at most that many pixels, as square as they let it be."""
+    ny = min(shape[0], int(pixels**0.5))
+    nx = min(shape[1], pixels // ny)
+    ny = min(shape[0], pixels // nx)
+    top, left = (shape[0] - ny) // 2, (shape[1] - nx) // 2
+    return np.s_[:, top : top + ny, left : left + nx]
 
 
 def _trained(net: BlindNet, sample: Sample, options: BlindOptions) -> Trained:
