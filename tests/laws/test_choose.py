@@ -10,7 +10,7 @@ from exitwave.core.fft import cis
 from exitwave.matter import displaced, even_slices, structure, tile
 from exitwave.simulate.choose import Probes, _foci, blurred, choose, run, trial_error, trial_positions, unique_positions
 from exitwave.simulate.periods import alike, repeats
-from exitwave.simulate.scan_recipe import StemRecipe, needed_pitch_A, stem_of, step_in_cell_A
+from exitwave.simulate.scan_recipe import StemRecipe, needed_pitch_A, stem_of, stem_run, step_in_cell_A
 from exitwave.simulate.slabs import in_field, layer, layers
 from exitwave.simulate.stem import Samples
 from exitwave.wave import Annulus, Bucket, raster_scan
@@ -141,3 +141,13 @@ def test_a_default_scan_is_in_step_with_the_crystal_and_lies_on_what_does_not_re
     assert len(unique_positions(layers(particle.structure, particle.grid, particle.beam, particle.dz_A), scan)[0]) == 72
     corners = replace(recipe, detector_px=(40, 30), detector_mrad=4.0)
     assert needed_pitch_A(corners) == pytest.approx(needed_pitch_A(recipe) / 2)  # a camera of 160 x 120 mrad reaches 100 mrad in its corners
+
+
+def test_axes_of_the_centre_of_mass_and_configurations_that_differ():
+    """Graphene mirrors x about an atom: a probe above it on the axis is deflected along y alone. Every configuration moves atoms anew."""
+    recipe = StemRecipe(specimen="graphene", energy_eV=100e3, field_A=(12.0, 9.0), scan_shape=(4, 1), scan_step_A=0.3, source_A=0.0, segments_mrad=(),
+                        annuli_mrad=((30.0, 50.0),), mode="whole")
+    images = {i.name: i.image for i in stem_run(stem_of(recipe))[0]}
+    assert images["centre_of_mass_y"].abs().max() > 0.05 and images["centre_of_mass_x"].abs().max() < 1e-3
+    one, two = (stem_run(stem_of(replace(recipe, configurations=n, moments=False)))[0][0].image for n in (1, 2))
+    assert ((one - two).abs() / one).max() > 0.01
