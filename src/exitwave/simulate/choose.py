@@ -84,7 +84,7 @@ def choose(of: Layers, probes: Probes, *, mode: Mode | None = None, window: tupl
     _refuse_wide(of.grid, probes)
     whole, found = of.grid, len(unique_positions(of, probes.scan, periodic)[0])
     threads = torch.get_num_threads()
-    planes = 8 * len(of.distinct) * whole.shape[0] * whole.shape[1]
+    planes = 24 * len(of.distinct) * whole.shape[0] * whole.shape[1]  # made, put in order, and split into real and imaginary planes
     if planes > memory_bytes:
         raise MemoryBudgetError("the transmissions of this specimen do not fit the memory", expected=f"at least {planes} bytes", got=memory_bytes,
                                 remedy="pass more memory, a smaller field, a larger pitch or thicker slices")

@@ -249,7 +249,7 @@ def _refuse_large(recipe: StemRecipe, grid: Grid, slices: int, memory_bytes: int
     positions = recipe.scan_shape[0] * recipe.scan_shape[1]
     copies = 2 if recipe.source_A or recipe.dose_e_per_A2 else 1
     frames = 4 * copies * positions * (recipe.detector_px[0] * recipe.detector_px[1] if recipe.detector_px else 0)
-    planes = 16 * grid.shape[0] * grid.shape[1] * (slices if recipe.configurations else 1)
+    planes = 24 * grid.shape[0] * grid.shape[1] * (slices if recipe.configurations else 1)
     if frames + planes > memory_bytes:
         raise MemoryBudgetError("this scan does not fit the memory", expected=f"at least {frames + planes} bytes", got=memory_bytes,
                                 remedy="pass a larger --memory, a smaller field, fewer detector pixels, or thicker slices")
