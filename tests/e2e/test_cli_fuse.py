@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+from scipy.spatial import KDTree
 
 import exitwave.io
 from exitwave.cli.main import run
@@ -18,11 +19,13 @@ OPTICS = ["--rotation-deg", "0", "--no-transpose", "--aberration", "C10_A=-150"]
 
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Gold atoms anywhere in a thin box: dark enough to be fused."""
+    """Gold atoms anywhere in a thin box, none on top of another: dark enough to be fused."""
     folder = tmp_path_factory.mktemp("fuse")
-    places = generator_at(5, 0).random((160, 3)) * (24, 26.4, 6)
+    cell = np.array((24.0, 26.4, 6.0))
+    places = generator_at(5, 0).random((160, 3)) * cell
+    places = np.delete(places, sorted({later for _, later in KDTree(places, boxsize=cell).query_pairs(0.6)}), axis=0)
     atoms = "".join(f"Au {x:.4f} {y:.4f} {z:.4f}\n" for x, y, z in places)
-    (folder / "gold.xyz").write_text(f'160\nLattice="24 0 0 0 26.4 0 0 0 6" Properties=species:S:1:pos:R:3 pbc="T T T"\n{atoms}')
+    (folder / "gold.xyz").write_text(f'{len(places)}\nLattice="24 0 0 0 26.4 0 0 0 6" Properties=species:S:1:pos:R:3 pbc="T T T"\n{atoms}')
     args = "--energy-eV 200e3 --semiangle-mrad 20 --detector-px 24,28 --detector-mrad 5 --scan-shape 36,40 --scan-step-A 0.6 --slice-A 6 " \
         "--aberration C10_A=-150 --dose-e-per-A2 20000 --rotation-deg 0"
     assert run(["simulate", str(folder / "gold.xyz"), "-o", str(folder / "scan.h5"), *args.split()]) == 0

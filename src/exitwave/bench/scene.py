@@ -4,6 +4,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from exitwave.core.seeds import DEFAULT_SEED, generator_at
 from exitwave.matter import prototype
@@ -11,6 +12,7 @@ from exitwave.simulate import FourDRecipe
 
 SYMBOLS = {6: "C", 16: "S", 42: "Mo"}
 BOX_DEPTH_A, VACANCIES, TURN_RAD, ADATOMS_PER_A2 = 10.0, 0.03, np.radians(7.0), 0.045
+ONE_PLACE_A = 0.6  # an adatom that fell on another atom stays away
 
 
 def flake_xyz(field_A: float, seed: int = DEFAULT_SEED) -> str:
@@ -27,6 +29,10 @@ def flake_xyz(field_A: float, seed: int = DEFAULT_SEED) -> str:
     turned = flat[keep] @ np.array([[c, s], [-s, c]]) + field_A / 2
     depth = positions[keep, 2] - positions[:, 2].mean() + BOX_DEPTH_A / 2
     adatoms = rng.random((round(ADATOMS_PER_A2 * field_A**2), 3)) * [field_A, field_A, 4.0] + [0, 0, 3.0]
+    box = [field_A, field_A, BOX_DEPTH_A]
+    tree = cKDTree(np.vstack([np.column_stack([turned, depth]), adatoms]) % box, boxsize=box)
+    crowded = {later - len(depth) for _, later in tree.query_pairs(ONE_PLACE_A)}
+    adatoms = np.delete(adatoms, sorted(i for i in crowded if i >= 0), axis=0)
     atoms = [(SYMBOLS[int(z)], *xy, d) for z, xy, d in zip(numbers[keep], turned, depth, strict=True)] + [("C", *p) for p in adatoms]
     lattice = f'Lattice="{field_A} 0 0 0 {field_A} 0 0 0 {BOX_DEPTH_A}" Properties=species:S:1:pos:R:3 pbc="T T T"'
     return "\n".join([str(len(atoms)), lattice, *(f"{name} {x:.5f} {y:.5f} {z:.5f}" for name, x, y, z in atoms)]) + "\n"

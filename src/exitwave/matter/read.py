@@ -57,7 +57,8 @@ def load(path: str | Path, u_iso_A2: dict[str, float] | float | None = None, vac
     if motion is not None:
         turn = np.linalg.solve(atoms.cell.array, np.diag(atoms.cell.lengths())).T
         found = shaking(found, np.einsum("ij,njk,lk->nil", turn, motion, turn))
-    return check_atoms(found)
+    x, y, z = (bool(side) for side in atoms.pbc)
+    return check_atoms(found, repeats=(x, y, z))
 
 
 def load_crystal(path: str | Path) -> Crystal:

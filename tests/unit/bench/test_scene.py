@@ -18,7 +18,7 @@ def test_the_flake_is_reproducible_and_fits_its_box(tmp_path: Path) -> None:
     positions = made.positions_A.numpy()
     assert (positions > 0).all() and (positions < np.array(made.cell_A)).all()
     numbers = made.numbers.numpy()
-    assert (numbers == 6).sum() == round(ADATOMS_PER_A2 * 51.2**2)
+    assert 0.85 < (numbers == 6).sum() / round(ADATOMS_PER_A2 * 51.2**2) <= 1  # those that fell on other atoms stay away
     metal = positions[numbers == 42]
     sheet = np.pi * (0.41 * 51.2) ** 2 / (3.161**2 * np.sqrt(3) / 2)  # cells of MoS2 in the disk
     assert len(metal) == pytest.approx(0.97 * sheet, rel=0.05)

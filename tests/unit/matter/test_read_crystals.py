@@ -107,6 +107,9 @@ def test_atoms_where_none_can_be_are_refused_in_a_sentence(tmp_path: Path) -> No
     assert "outside the cell along c, where it does not repeat: got 1 of 2" in wrong("out.xyz", out)
     twice = ase.Atoms("SiO", positions=[[1, 1, 1], [1, 8.01, 1]], cell=cell, pbc=True)  # through the face
     assert "two atoms of the structure are in one place" in wrong("twice.xyz", twice)
+    open_face = ase.Atoms("SiO", positions=[[1, 1, 0.1], [1, 1, 7.9]], cell=cell, pbc=(True, True, False))  # apart: z does not repeat
+    write(tmp_path / "open.xyz", open_face, format="extxyz")
+    assert len(load(tmp_path / "open.xyz").numbers) == 2
     ghost = ase.Atoms("X", positions=[[1, 1, 1]], cell=cell, pbc=True)
     assert "no table of scattering factors" in wrong("ghost.xyz", ghost)
     far = ase.Atoms("SiO", positions=[[1, 1, 1], [-2.0, 9.1, 17.0]], cell=cell, pbc=True)  # unwrapped, as molecular dynamics writes them

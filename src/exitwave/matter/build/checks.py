@@ -60,8 +60,8 @@ def closest_A(given: Structure) -> float | None:
     return None if not np.isfinite(apart) else apart
 
 
-def check_atoms(given: Structure, least_A: float = ONE_PLACE_A) -> Structure:
-    """The structure, if its atoms can all be there.
+def check_atoms(given: Structure, least_A: float = ONE_PLACE_A, repeats: tuple[bool, bool, bool] = (True, True, True)) -> Structure:
+    """The structure, if its atoms can all be there. `repeats`: along which of x, y and z the box does.
 
     Raises:
         InputError: an element without scattering factors; two atoms closer than `least_A` (the box repeating) that together fill more than one site.
@@ -70,7 +70,7 @@ def check_atoms(given: Structure, least_A: float = ONE_PLACE_A) -> Structure:
     if not bool(known.all()):
         raise InputError("a structure holds an element that no table of scattering factors knows", expected="Z = 1 to 103",
                          got=sorted(set(given.numbers[~known].tolist()))[:8])
-    tree, box = _tree(given)
+    tree, box = _tree(given, repeats)
     share = given.occupancy.detach().cpu().numpy()
     for pairs, d in _pairs(tree, min(least_A, min(box) / 2 * 0.999)):
         crowded = np.flatnonzero(share[pairs].sum(1) > 1 + 1e-3)
@@ -105,10 +105,11 @@ def pair_distribution(given: Structure, r_A: Float[np.ndarray, " m"], part: tupl
     return np.diff(counts) / (centres.sum() * density * shells)
 
 
-def _tree(given: Structure) -> tuple[cKDTree, tuple[float, float, float]]:
-    box = np.array(given.cell_A)
-    wrapped = given.positions_A.detach().cpu().to(torch.float64).numpy() % box
-    return cKDTree(np.where(wrapped >= box, 0.0, wrapped), boxsize=box), given.cell_A
+def _tree(given: Structure, repeats: tuple[bool, bool, bool] = (True, True, True)) -> tuple[cKDTree, tuple[float, float, float]]:
+    box, around = np.array(given.cell_A), np.array(repeats)
+    xyz = given.positions_A.detach().cpu().to(torch.float64).numpy()
+    wrapped = np.where(around, xyz % box, xyz)
+    return cKDTree(np.where(around & (wrapped >= box), 0.0, wrapped), boxsize=np.where(around, box, 0.0)), given.cell_A
 
 
 def _pairs(tree: cKDTree, reach: float) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -117,7 +118,7 @@ def _pairs(tree: cKDTree, reach: float) -> list[tuple[np.ndarray, np.ndarray]]:
         pairs = tree.query_pairs(r, output_type="ndarray")
         if len(pairs):
             gap = np.abs(tree.data[pairs[:, 0]] - tree.data[pairs[:, 1]])
-            gap = np.minimum(gap, tree.boxsize - gap)
+            gap = np.where(tree.boxsize > 0, np.minimum(gap, np.abs(tree.boxsize - gap)), gap)
             d = np.linalg.norm(gap, axis=1)
             if (d > ONE_PLACE_A).any() or r == reach:
                 return [(pairs, d)]
