@@ -232,3 +232,19 @@ def test_motion_of_metals_by_debyes_model():
     for mass, debye, B in ((26.98, 428, 0.80), (63.55, 343, 0.53), (196.97, 165, 0.63), (183.84, 400, 0.14)):
         assert 8 * np.pi**2 * u_from_debye(mass, debye) == pytest.approx(B, rel=0.2)
     assert u_from_debye(196.97, 165, 1e-3) > 0  # zero-point motion
+
+
+def test_a_sheet_is_not_mirrored_by_the_way_its_cell_is_written() -> None:
+    """One Janus sheet in two right-handed cells, c up and c down: sulphur is first in the beam in both."""
+    a, c = 3.25, 12.0
+    up = np.array([[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, c]])
+    xyz = np.array([[0, 0, 6.0], [0, a / 3**0.5, 4.3], [0, a / 3**0.5, 7.7]])  # Mo, S above (smaller z), Se below
+    down = np.array([up[1], up[0], -up[2]])
+    found = []
+    for vectors in (up, down):
+        sheet = crystal([42, 16, 34], xyz @ np.linalg.inv(vectors), vectors)
+        assert np.linalg.det(vectors) > 0
+        made = bilayer(sheet, sheet, coincidence(sheet, sheet, 0.0), spacing_A=6.5)
+        lower = made.positions_A[:, 2] < made.positions_A[:, 2].mean()
+        found.append([float(made.positions_A[lower & (made.numbers == z), 2].mean()) for z in (16, 42, 34)])
+    assert found[0] == sorted(found[0]) and np.allclose(found[0], found[1], atol=1e-6)

@@ -35,7 +35,7 @@ def from_ase(atoms: Any, u_iso_A2: dict[str, float] | float | None = None) -> St
     x, y, z = (float(side) for side in atoms.cell.lengths())
     made = structure(numbers.tolist(), positions.tolist(), (x, y, z), u_iso_A2=u2.tolist(), occupancy=occupancy.tolist())
     tensors = atoms.arrays.get("u_tensor_A2")
-    return made if tensors is None or u_iso_A2 is not None else shaking(made, np.asarray(tensors, dtype=float).reshape(-1, 3, 3))
+    return made if tensors is None or u_iso_A2 is not None else shaking(made, _turned(np.asarray(tensors, dtype=float).reshape(-1, 3, 3), atoms))
 
 
 def load(path: str | Path, u_iso_A2: dict[str, float] | float | None = None, vacuum_A: float = 10.0) -> Structure:
@@ -55,10 +55,16 @@ def load(path: str | Path, u_iso_A2: dict[str, float] | float | None = None, vac
         return _upright_box(atoms, motion, u_iso_A2)
     found = from_ase(atoms, u_iso_A2)
     if motion is not None:
-        turn = np.linalg.solve(atoms.cell.array, np.diag(atoms.cell.lengths())).T
-        found = shaking(found, np.einsum("ij,njk,lk->nil", turn, motion, turn))
+        found = shaking(found, _turned(motion, atoms))
     x, y, z = (bool(side) for side in atoms.pbc)
     return check_atoms(found, repeats=(x, y, z))
+
+
+def _turned(tensors: np.ndarray, atoms: Any) -> np.ndarray:
+    """Tensors (n, 3, 3) of the file's frame in the axes of its orthogonal cell."""
+    turn = np.linalg.solve(atoms.cell.array, np.diag(atoms.cell.lengths())).T
+    made: np.ndarray = np.einsum("ij,njk,lk->nil", turn, tensors, turn)
+    return made
 
 
 def load_crystal(path: str | Path) -> Crystal:
@@ -140,6 +146,8 @@ def _crystal(atoms: Any, motion: np.ndarray | None, u_iso_A2: dict[str, float] |
     numbers, positions, occupancy, u2 = _columns(atoms, atoms.positions)
     if u_iso_A2 is not None:
         motion, u2 = None, _given_u(numbers, u_iso_A2)
+    elif motion is None and "u_tensor_A2" in atoms.arrays:
+        motion = np.asarray(atoms.arrays["u_tensor_A2"], dtype=float).reshape(-1, 3, 3)
     fractional = np.linalg.solve(atoms.cell.array.T, positions.T).T
     return crystal(numbers, fractional, atoms.cell.array, occupancy=occupancy, u_A2=u2 if motion is None else motion)
 

@@ -45,7 +45,7 @@ def recipe_in(path: str | Path) -> dict[str, Any]:
 
     try:
         atoms: Any = read(str(path), format="extxyz")
-    except (ValueError, LookupError, OSError) as error:
+    except (ValueError, LookupError, OSError, StopIteration) as error:
         raise FormatError("this is no extended XYZ file", got=str(path)) from error
     stored = atoms.info.get(RECIPE)
     if stored is None:

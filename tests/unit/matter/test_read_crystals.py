@@ -110,8 +110,21 @@ def test_atoms_where_none_can_be_are_refused_in_a_sentence(tmp_path: Path) -> No
     open_face = ase.Atoms("SiO", positions=[[1, 1, 0.1], [1, 1, 7.9]], cell=cell, pbc=(True, True, False))  # apart: z does not repeat
     write(tmp_path / "open.xyz", open_face, format="extxyz")
     assert len(load(tmp_path / "open.xyz").numbers) == 2
+    crowd = ase.Atoms("FeCoNi", positions=[[1, 1, 1]] * 3, cell=cell, pbc=True)
+    crowd.set_array("occupancies", np.full(3, 0.5))
+    assert "add up to more than one" in wrong("crowd.xyz", crowd)
     ghost = ase.Atoms("X", positions=[[1, 1, 1]], cell=cell, pbc=True)
     assert "no table of scattering factors" in wrong("ghost.xyz", ghost)
     far = ase.Atoms("SiO", positions=[[1, 1, 1], [-2.0, 9.1, 17.0]], cell=cell, pbc=True)  # unwrapped, as molecular dynamics writes them
     write(tmp_path / "far.xyz", far, format="extxyz")
     assert load(tmp_path / "far.xyz").cell_A == (6.0, 7.0, 8.0)
+
+
+def test_motion_of_a_file_turns_with_its_cell(tmp_path: Path) -> None:
+    """A cell turned by 90 degrees about z: what shakes along the file's x shakes along the box's -y, as a structure and as a crystal."""
+    turned = ase.Atoms("Si", positions=[[-1.0, 2.0, 3.0]], cell=[[0, 6.0, 0], [-7.0, 0, 0], [0, 0, 8.0]], pbc=True)
+    turned.set_array("u_tensor_A2", np.diag([0.001, 0.02, 0.005]).reshape(1, 9))
+    write(tmp_path / "turned.xyz", turned, format="extxyz")
+    found = load(tmp_path / "turned.xyz").u_tensor_A2
+    assert found is not None and np.allclose(found[0].numpy(), np.diag([0.02, 0.001, 0.005]), atol=1e-9)
+    assert np.allclose(load_crystal(tmp_path / "turned.xyz").u_A2[0], np.diag([0.001, 0.02, 0.005]), atol=1e-9), "in the crystal's own frame"

@@ -10,6 +10,7 @@ from exitwave.core.records import record
 from exitwave.matter.structure import Structure
 
 SHEET_A = 8.0
+ONE_SITE_A = 0.05  # atoms this close share a site
 ONE_PLACE_A = 0.5  # nuclei are never closer
 GRAMS_PER_CM3 = 1.66053906660  # of one atomic mass unit in a cubic Angstrom
 
@@ -64,7 +65,8 @@ def check_atoms(given: Structure, least_A: float = ONE_PLACE_A, repeats: tuple[b
     """The structure, if its atoms can all be there. `repeats`: along which of x, y and z the box does.
 
     Raises:
-        InputError: an element without scattering factors; two atoms closer than `least_A` (the box repeating) that together fill more than one site.
+        InputError: an element without scattering factors; two atoms closer than `least_A` (the box repeating) that together fill more than one
+            site; more than one atom's worth on a site.
     """
     known = (given.numbers >= 1) & (given.numbers <= 103)
     if not bool(known.all()):
@@ -82,6 +84,14 @@ def check_atoms(given: Structure, least_A: float = ONE_PLACE_A, repeats: tuple[b
                              expected=f"at least {least_A:g} A between them, or occupancies that add up to one",
                              got=pair + (f", {len(crowded)} such pairs" if len(crowded) > 1 else ""),
                              remedy="is the cell right, and is no atom given twice?")
+    together = tree.query_pairs(ONE_SITE_A, output_type="ndarray")
+    filled = share.copy()
+    np.add.at(filled, together[:, 0], share[together[:, 1]])
+    np.add.at(filled, together[:, 1], share[together[:, 0]])
+    if len(together) and filled[together].max() > 1 + 1e-3:
+        row = int(together[:, 0][filled[together].max(1).argmax()])
+        raise InputError("occupancies of one site add up to more than one", expected="at most 1",
+                         got=f"{filled.max():.3g} where atom {row} ({_symbol(given, row)}) is", remedy="is no atom given twice?")
     return given
 
 

@@ -48,7 +48,8 @@ def specimen_of(recipe: SpecimenRecipe) -> Made:
 
 
 def crystal_named(name: str, u_iso_A2: float | None = None) -> Crystal:
-    """A known crystal, or the one in a structure file. Thermal motion: `u_iso_A2`, else the file's, else values near 300 K for known crystals.
+    """A known crystal, or the one in a structure file. Thermal motion: `u_iso_A2`, else the file's (still where it says nothing), of known
+    crystals that near 300 K, and `DEFAULT_U_A2` for compounds without a value of their own.
 
     Raises:
         InputError, FormatError: as `known_crystal` and `load_crystal`.

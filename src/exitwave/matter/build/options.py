@@ -95,7 +95,8 @@ PART_MEANING: Mapping[str, str] = MappingProxyType({
     "angle_deg": "turn about the beam, from +x toward +y",
     "tilt_deg": "then turns about x and about y",
     "density_g_cm3": "density of amorphous carbon",
-    "u_iso_A2": "mean-square displacement along one axis for all atoms of the part; null: what the file says, else built-in values near 300 K",
+    "u_iso_A2": "mean-square displacement along one axis for all atoms of the part; "
+                "null: the file's (still where it says nothing); of built-in ones near 300 K, where no value is known a round 0.006 A2",
 })
 MEANING: Mapping[str, str] = MappingProxyType({
     "kind_of": "crystal, bilayer, carbon (a film), particle (one on nothing) or scene (the parts below)",
@@ -117,6 +118,7 @@ MEANING: Mapping[str, str] = MappingProxyType({
     "box_A": "scene: the box [x, y, z]",
     "parts": "scene: bodies by name",
     "closest_A": "scene: atoms of a part that yields are taken away this close to those of another",
-    "u_iso_A2": "mean-square displacement along one axis for all atoms; null: what the file says, else built-in values near 300 K",
+    "u_iso_A2": "mean-square displacement along one axis for all atoms; "
+                "null: the file's (still where it says nothing); of built-in ones near 300 K, where no value is known a round 0.006 A2",
     "seed": "seed of everything random",
 })

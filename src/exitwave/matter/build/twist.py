@@ -94,10 +94,11 @@ def _upright(sheet: Crystal) -> Crystal:
     flat = small.vectors_A[order]
     if np.abs(flat[:2, 2]).max() > 1e-4 or np.abs(flat[2, :2]).max() > 1e-4:
         raise InputError("a sheet has two lattice vectors across z and one along it", got=flat.round(3).tolist())
-    if np.linalg.det(flat) < 0:
+    sign = np.array([1.0, 1.0, 1.0 if flat[2, 2] > 0 else -1.0])  # up: the box's z is the sheet's
+    if np.linalg.det(flat * sign[:, None]) < 0:
         order = order[[1, 0, 2]]
-    return Crystal(numbers=small.numbers, fractional=small.fractional[:, order], vectors_A=small.vectors_A[order], occupancy=small.occupancy,
-                   u_A2=small.u_A2)
+    return Crystal(numbers=small.numbers, fractional=small.fractional[:, order] * sign, vectors_A=small.vectors_A[order] * sign[:, None],
+                   occupancy=small.occupancy, u_A2=small.u_A2)
 
 
 def _plane(sheet: Crystal) -> Float[np.ndarray, "2 2"]:
