@@ -46,12 +46,14 @@ def _projection(made: Figure, axes: Axes, volts: np.ndarray, pitch_A: tuple[floa
 
 
 def _side(axes: Axes, atoms: Mapping[str, np.ndarray], across: int, sides: tuple[float, float], name: str, size: float) -> None:
-    """Disks of one size, the nearer ones on top."""
-    count = sum(len(p) for p in atoms.values())
-    step = max(1, -(-count // MOST_DRAWN))
-    for i, (symbol, places) in enumerate(atoms.items()):
-        kept = places[::step]
-        order = np.argsort(kept[:, 1 - across])[:: -1 if across == 0 else 1]
-        axes.scatter(kept[order, across], kept[order, 2], s=size, color=COLOURS[i % len(COLOURS)], lw=0, alpha=0.7, label=symbol)
+    """Disks of one size, the nearer ones on top: with x to the right and z downward one looks along -y, with y to the right along +x."""
+    step = max(1, -(-sum(len(p) for p in atoms.values()) // MOST_DRAWN))
+    kept = [places[::step] for places in atoms.values()]
+    places, kinds = np.concatenate(kept), np.repeat(np.arange(len(kept)), [len(p) for p in kept])
+    order = np.argsort(places[:, 1] if across == 0 else -places[:, 0], kind="stable")
+    colours = np.array([COLOURS[i % len(COLOURS)] for i in range(len(kept))])
+    axes.scatter(places[order, across], places[order, 2], s=size, c=colours[kinds[order]], lw=0, alpha=0.7)
+    for colour, symbol in zip(colours, atoms, strict=True):
+        axes.scatter([], [], s=size, color=colour, lw=0, alpha=0.7, label=symbol)
     axes.set(xlim=(0, sides[0]), ylim=(sides[1], 0), aspect="equal", xlabel=f"{name} (Å)", ylabel="z, the beam's way (Å)",
              title=f"from the side, along {'y' if name == 'x' else 'x'}")
