@@ -24,7 +24,7 @@ def test_direct_runs_alone_where_no_peer_is(monkeypatch: pytest.MonkeyPatch, tmp
     for name, asks in {"ALL": tuple(a for a in direct.ALL if a.method not in ("parallax", "icom")), "FINER": direct.FINER[::3],
                        "COMPLEX": direct.COMPLEX[2:], "OWN": ()}.items():  # one of a kind
         monkeypatch.setattr(direct, name, asks)
-    rows = [completed(row) for row in direct.rows(Options(threads=2, runs=2), scan=24, detector=20)]
+    rows = [completed(row) for row in direct.rows(Options(threads=2, runs=2), scan=32, detector=24)]
     by_name = {row["case"]: row for row in rows}
     assert {"direct ssb", "direct obf x2", "direct wiener x2 complex", "direct wdd", "direct ssb job"} <= set(by_name)
     for row in rows:
