@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,6 +20,7 @@ from exitwave.recon.direct.image import DirectImage
 from exitwave.recon.direct.kept import kept_normal
 from exitwave.recon.direct.sums import Kept, kept_weights
 from exitwave.recon.live import CubeState, ended
+from exitwave.recon.live import growing as growing_module
 from exitwave.recon.live.growing import Growing, terms_of
 from exitwave.recon.live.touched import Buffers, Touched, touched_by
 from tests.unit.live.page_scan import CALIBRATION, SHAPE, counts
@@ -82,6 +84,22 @@ def test_other_methods_go_the_usual_way() -> None:
     for method, upsample in (("icom", 1), ("ssb", 2)):
         view = phase_view(place, settings_for(place, method, upsample))
         assert torch.equal(Growing().image(view, state).image, view.view(state).image)
+
+
+def test_events_that_are_a_little_late_do_not_begin_all_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    place, data, growing = scene_of(QUADRATIC, SHAPE, None, 2**28), counts().reshape(-1, *SHAPE[2:]), Growing()
+    view, state, weighed = phase_view(place, settings_for(place, "ssb", 1)), place.cube.start(SHAPE), []
+    plain = growing_module._add
+
+    def told(lines: np.ndarray, rows: np.ndarray, *rest: Any) -> None:
+        weighed.extend(rows.tolist())
+        plain(lines, rows, *rest)
+
+    monkeypatch.setattr(growing_module, "_add", told)
+    for last in range(16, 154, 14):  # two positions into the next row each time, and two of the row before come again
+        state = place.cube.add(state, FrameChunk(position=np.arange(max(0, last - 18), last, dtype=np.int32), frames=data[max(0, last - 18) : last]))
+        same(growing.image(view, state), view.view(state))
+    assert max(weighed.count(row) for row in range(11)) <= 4
 
 
 def test_a_scan_that_comes_from_its_end() -> None:

@@ -33,6 +33,7 @@ from exitwave.recon.live.touched import Touched
 KINDS = {"parallax": 0, "flipped-parallax": 0, "ssb": 1, "obf": 2, "lsq": 2}
 MANY = 12  # rows from which on the transform of the whole scan is quicker
 BLOCK = 16  # pixels whose spectra stay in cache
+LATE = 1  # row before the one under way that events may still come to: detectors send some milliseconds out of order
 
 
 @record
@@ -77,7 +78,7 @@ class Growing:
         (ny, nx), seen = view.g.scan.shape, reached(state.reach, None)
         terms, colour = self._known(view, len(pixels)), checkerboard(view.g.frame)[pixels].astype(np.int64)
         whole = seen.reshape(ny, nx).all(1)
-        done = int(np.argmin(whole)) if not whole.all() else ny
+        done = max(0, int(np.argmin(whole)) - LATE) if not whole.all() else ny
         rows = _Rows(counts=state.canvas.counts, picked=picked, columns=nx)
         before = self._before(view, state, rows, terms, colour, done)
         under_way = np.flatnonzero(state.touched.at[done:]) + done  # and what came out of order
