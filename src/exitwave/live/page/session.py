@@ -13,6 +13,7 @@ import numpy as np
 from exitwave.core import record
 from exitwave.core.errors import ExitwaveError, InputError
 from exitwave.data import LiveStream
+from exitwave.live.page.board import Board, Listener
 from exitwave.live.page.feed import Counts, Switch, stoppable
 from exitwave.live.page.picture import Picture, detected, pattern, pictured, spectrum
 from exitwave.live.page.scene import Scene, unknown
@@ -29,7 +30,6 @@ STATUS_S = 0.25
 SIDE_SHARE = 4.0  # spectra and curves take at most one part in five of the time
 SIDE_S = 0.4
 COUNTS = "counts"
-Listener = Callable[[str, bytes], None]
 
 
 @record
@@ -67,8 +67,7 @@ class Session:
 
     def __init__(self, scene: Scene, settings: Settings, doing: Doing, name: str) -> None:
         self.scene, self.settings, self.doing, self.name = scene, settings, doing, name
-        self.latest: dict[str, bytes] = {}
-        self._listeners: list[Listener] = []
+        self._board = Board()
         self._lock, self._asked = threading.Condition(), threading.Lock()  # of what is shown; of who begins something
         self._state: CubeState | None = None
         self._fresh = self._closing = False
@@ -82,13 +81,14 @@ class Session:
         self._busy = ""
         self._threads: dict[str, threading.Thread] = {}
 
+    @property
+    def latest(self) -> dict[str, bytes]:
+        """The newest message of each kind."""
+        return self._board.latest
+
     def listen(self, listener: Listener) -> None:
         """Send what there is, and all that comes."""
-        with self._lock:
-            self._listeners.append(listener)
-            have = dict(self.latest)
-        for kind, message in have.items():
-            listener(kind, message)
+        self._board.listen(listener)
 
     def open(self) -> None:
         """Begin to watch and to render."""
@@ -291,11 +291,7 @@ class Session:
                 self._publish("detector", packed("detector", {"scan": list(self.scene.shape[:2])}, {"image": image, "seen": seen}))
 
     def _publish(self, kind: str, message: bytes) -> None:
-        with self._lock:
-            self.latest[kind] = message
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener(kind, message)
+        self._board.publish(kind, message)
 
     def _publish_status(self) -> None:
         with self._lock:
